@@ -1,0 +1,1 @@
+"""Grid side: workers that own sessions, feed a grid through a connector and push outputs back."""

@@ -1,0 +1,1 @@
+"""The one room that speaks AMQP: connections, lanes, claims and journals."""

@@ -1,0 +1,1 @@
+"""HTTPS frontends: security workflow, routes, submission and collection."""

@@ -1,0 +1,1 @@
+"""What every process needs and no wire carries: settings, key files, logs, metrics, signals."""
