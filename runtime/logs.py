@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final, TextIO
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TextIO, cast
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+from typing_extensions import override
 
 __all__ = ["Logger", "bound", "configure", "get_logger"]
 
@@ -20,6 +22,26 @@ _FORBIDDEN: Final = frozenset({"authorization", "common_data", "cookie", "creden
 _FIRST: Final = ("timestamp", "level", "event")
 _FOREIGN: Final = {"aio_pika": logging.WARNING, "aiormq": logging.WARNING, "asyncio": logging.WARNING, "uvicorn": logging.WARNING}
 """Libraries say little at their own 'info' that an operator needs; an explicit 'debug' level opens them."""
+
+
+class _Lines(io.TextIOBase):
+    """A stream that outlives its reader: work must not fail because nobody reads the log any more."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+
+    @override
+    def write(self, text: str, /) -> int:
+        """Pass ``text`` on, or drop it when the other end is gone or the disk is full."""
+        with suppress(OSError):
+            self._target.write(text)
+        return len(text)
+
+    @override
+    def flush(self) -> None:
+        """Pass on what the target still holds."""
+        with suppress(OSError):
+            self._target.flush()
 
 
 def get_logger(name: str) -> Logger:
@@ -55,7 +77,7 @@ def configure(level: str = "info", format: str = "json", *, stream: TextIO | Non
         redact,
     ]
     dress: Processor = structlog.dev.ConsoleRenderer() if format == "console" else structlog.processors.JSONRenderer(serializer=_to_json)
-    target = stream or sys.stdout
+    target = cast("TextIO", _Lines(stream or sys.stdout))
     structlog.configure(
         processors=[*shared, dress],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -104,7 +126,7 @@ def _name_library(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 def _to_json(event: EventDict, **_options: Any) -> str:  # noqa: ANN401 - structlog hands over options of its default serializer
     first = {name: event.pop(name) for name in _FIRST if name in event}
-    return msgspec.json.encode(first | event, enc_hook=str).decode()
+    return msgspec.json.encode({**first, **event}, enc_hook=str).decode()
 
 
 def _route_libraries(threshold: int, target: TextIO, processors: list[Processor]) -> None:
