@@ -1,1 +1,1 @@
-"""Grid side: workers that own sessions, feed a grid through a connector and push outputs back."""
+"""The grid side of Sluiceway: workers that own sessions, and the connectors to each kind of grid."""

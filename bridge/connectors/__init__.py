@@ -1,0 +1,1 @@
+"""One module or folder for each kind of grid, all behind the seam in ``bridge.connectors.base``."""
