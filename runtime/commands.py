@@ -56,7 +56,7 @@ def show(
     except SettingsError as exc:
         typer.echo(str(exc), err=True)
         raise typer.Exit(_WRONG) from exc
-    plain = msgspec.to_builtins(settings, enc_hook=str)
+    plain = msgspec.json.decode(msgspec.json.encode(settings, enc_hook=str))
     table = _hide(plain) if redacted else plain
     if as_json:
         _print_json(table)

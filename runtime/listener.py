@@ -82,13 +82,9 @@ class Listener:
     def __init__(self, *, config: uvicorn.Config, bound: socket.socket) -> None:
         self._server = _Server(config)
         self._socket = bound
-        self._serving: asyncio.Task[None] | None = None
-
-    @property
-    def port(self) -> int:
+        self.port: Final[int] = bound.getsockname()[1]
         """The port, also when any free one was asked for."""
-        port: int = self._socket.getsockname()[1]
-        return port
+        self._serving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Start to answer.

@@ -16,7 +16,7 @@ def process_registry(*, role: str, name: str) -> CollectorRegistry:
         role: ``gateway`` or ``bridge``.
         name: The name of this process among those of its role.
     """
-    registry = CollectorRegistry(auto_describe=True)
+    registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)

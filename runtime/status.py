@@ -90,7 +90,9 @@ class StatusServer:
 
     async def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(self._registry), headers={"content-type": content_type})
+        # The process' own figures are read from files below /proc.
+        text = await asyncio.to_thread(encode, self._registry)
+        return Response(text, headers={"content-type": content_type})
 
 
 def _json(content: object, status: int) -> Response:
