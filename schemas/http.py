@@ -19,8 +19,10 @@ __all__ = [
     "CancelAnswer",
     "CancelRequest",
     "CloseRequest",
+    "CommonDataRequest",
     "ConnectAnswer",
     "ConnectRequest",
+    "CreateSessionRequest",
     "FetchAnswer",
     "GridDescription",
     "GridList",
@@ -121,6 +123,18 @@ class SessionList(_Answer, kw_only=True):
     sessions: list[SessionDescription]
     complete: bool = True
     """False when a worker did not answer in time: its sessions are missing here."""
+
+
+class CreateSessionRequest(SessionCreationAttributes, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """``SessionCreationAttributes`` and what travels beside them."""
+
+    common_data: Annotated[bytes, Meta(description="The session's common data; every service instance gets it before its first task.")] | UnsetType = UNSET
+
+
+class CommonDataRequest(_Request, kw_only=True):
+    """New common data for an open session."""
+
+    common_data: bytes
 
 
 class OpenSessionRequest(_Request, kw_only=True):

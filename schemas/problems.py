@@ -56,6 +56,7 @@ PROBLEMS: Final[dict[str, ProblemKind]] = {
     "unknown-task": ProblemKind(404, "There is no visible output of such a task"),
     "method-not-allowed": ProblemKind(405, "The resource does not have this method"),
     "not-acceptable": ProblemKind(406, "None of the accepted media types can be given"),
+    "request-timeout": ProblemKind(408, "The request did not arrive in time", retry=True),
     "session-closed": ProblemKind(409, "The session is closed"),
     "session-aborted": ProblemKind(409, "The session was aborted"),
     "session-pending": ProblemKind(503, "No bridge has claimed the session yet", retry=True),
