@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 __all__ = ["eventually", "eventually_blocking"]
 
@@ -15,7 +15,15 @@ T = TypeVar("T")
 _PAUSE = 0.02
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], *, within: float) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], *, within: float) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], *, within: float) -> T: ...
+
+
+async def eventually(check: Callable[[], Awaitable[T] | T], *, within: float) -> T:
     """Ask ``check`` until it answers something true, and return that answer.
 
     An ``AssertionError`` counts as "not yet", so that a check may be written with assert; the last one is raised when time is up.
