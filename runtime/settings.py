@@ -12,7 +12,7 @@ import msgspec
 from runtime.secretfiles import read_secret
 from runtime.validation import find_problems
 
-__all__ = ["Broker", "BrokerSettings", "Keys", "Log", "Section", "SettingsError", "Status", "broker_urls", "load", "parse"]
+__all__ = ["Broker", "BrokerSettings", "Keys", "Log", "LogSettings", "Section", "SettingsError", "Status", "StatusSettings", "broker_urls", "load", "parse"]
 
 T = TypeVar("T")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -66,10 +66,6 @@ class Broker(Section, frozen=True, kw_only=True):
                 raise ValueError(f"urls: the password for {parts.hostname} belongs into a file of its own, named by password_file")
 
 
-BrokerSettings: TypeAlias = Broker
-"""The same under the name that rooms use which have a broker of their own."""
-
-
 class Keys(Section, frozen=True, kw_only=True):
     """``[keys]``: the ring that seals ids and cursors, the same at every gateway and bridge."""
 
@@ -88,6 +84,12 @@ class Status(Section, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 0
+
+
+BrokerSettings: TypeAlias = Broker
+LogSettings: TypeAlias = Log
+StatusSettings: TypeAlias = Status
+"""The same under the names that rooms use which have a broker or a status of their own."""
 
 
 def broker_urls(broker: Broker) -> tuple[str, ...]:
