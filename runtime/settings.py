@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from runtime.secretfiles import read_secret
 from runtime.validation import find_problems
 
-__all__ = ["Broker", "BrokerSettings", "Keys", "Log", "LogSettings", "Section", "SettingsError", "Status", "StatusSettings", "broker_urls", "load", "parse"]
+__all__ = ["BrokerSettings", "KeysSettings", "LogSettings", "Section", "SettingsError", "StatusSettings", "broker_urls", "load", "parse"]
 
 T = TypeVar("T")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -40,7 +40,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
 
-class Broker(Section, frozen=True, kw_only=True):
+class BrokerSettings(Section, frozen=True, kw_only=True):
     """``[broker]``: where RabbitMQ listens.
 
     Args:
@@ -66,33 +66,27 @@ class Broker(Section, frozen=True, kw_only=True):
                 raise ValueError(f"urls: the password for {parts.hostname} belongs into a file of its own, named by password_file")
 
 
-class Keys(Section, frozen=True, kw_only=True):
+class KeysSettings(Section, frozen=True, kw_only=True):
     """``[keys]``: the ring that seals ids and cursors, the same at every gateway and bridge."""
 
     ring_file: Path
 
 
-class Log(Section, frozen=True, kw_only=True):
+class LogSettings(Section, frozen=True, kw_only=True):
     """``[log]``: what goes to standard output, and in which dress."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
 
 
-class Status(Section, frozen=True, kw_only=True):
+class StatusSettings(Section, frozen=True, kw_only=True):
     """``[status]``: the plain HTTP listener of ``/livez``, ``/readyz`` and ``/metrics``; port 0 takes any free one."""
 
     host: str = "127.0.0.1"
     port: Port = 0
 
 
-BrokerSettings: TypeAlias = Broker
-LogSettings: TypeAlias = Log
-StatusSettings: TypeAlias = Status
-"""The same under the names that rooms use which have a broker or a status of their own."""
-
-
-def broker_urls(broker: Broker) -> tuple[str, ...]:
+def broker_urls(broker: BrokerSettings) -> tuple[str, ...]:
     """Return the addresses with the password from its file put in; reads that file.
 
     Raises:

@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 
 from runtime import roles
 from runtime.commands import app, keys
-from runtime.settings import Broker, Keys, Section, Status
+from runtime.settings import BrokerSettings, KeysSettings, Section, StatusSettings
 
 
 class Whole(Section, frozen=True, kw_only=True):
     """The settings of a role that exists only here."""
 
-    broker: Broker
-    keys: Keys
-    status: Status = Status()
+    broker: BrokerSettings
+    keys: KeysSettings
+    status: StatusSettings = StatusSettings()
 
 
 def full_disk(role: str, settings: msgspec.Struct) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.secretfiles import SecretFileError
-from runtime.settings import Broker, Keys, Log, Section, SettingsError, Status, broker_urls, load, parse
+from runtime.settings import BrokerSettings, KeysSettings, LogSettings, Section, SettingsError, StatusSettings, broker_urls, load, parse
 
 GOOD = """
 [broker]
@@ -48,10 +48,10 @@ class Dask(Section, frozen=True, kw_only=True, tag="dask", tag_field="kind"):
 class Whole(Section, frozen=True, kw_only=True):
     """A file with all the shared sections."""
 
-    broker: Broker
-    keys: Keys
-    log: Log = Log()
-    status: Status = Status()
+    broker: BrokerSettings
+    keys: KeysSettings
+    log: LogSettings = LogSettings()
+    status: StatusSettings = StatusSettings()
     grids: tuple[Grid, ...] = ()
     connector: Local | Dask | None = None
     names: dict[str, Grid] | None = None
@@ -72,7 +72,7 @@ def test_a_good_file_is_read_with_defaults(tmp_path: Path) -> None:
 
     assert whole.broker.heartbeat == 5
     assert whole.grids == (Grid(name="RNDBCARDI_PROD", clusters=("eu", "us")),)
-    assert whole.log == Log(level="info", format="json")
+    assert whole.log == LogSettings(level="info", format="json")
 
 
 def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_passwords_are_put_into_addresses(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("p@ss/word\n")
     secret.chmod(0o600)
-    broker = Broker(urls=("amqp://u@a:1/v", "amqps://b"), password_file=secret)
+    broker = BrokerSettings(urls=("amqp://u@a:1/v", "amqps://b"), password_file=secret)
 
     assert broker_urls(broker) == ("amqp://u:p%40ss%2Fword@a:1/v", "amqps://guest:p%40ss%2Fword@b")
     assert "p@ss" not in repr(broker)
@@ -211,4 +211,4 @@ def test_a_password_open_to_everybody_is_refused(tmp_path: Path) -> None:
     secret.chmod(0o644)
 
     with pytest.raises(SecretFileError, match="chmod 600"):
-        broker_urls(Broker(urls=("amqp://u@a",), password_file=secret))
+        broker_urls(BrokerSettings(urls=("amqp://u@a",), password_file=secret))
