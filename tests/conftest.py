@@ -14,6 +14,8 @@ from blockbuster import BlockBuster
 hypothesis.settings.register_profile("sluiceway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("sluiceway")
 
+pytest_plugins = ["tests.support.rabbit"]
+
 _ROOMS = ["schemas", "runtime", "broker", "gateway", "bridge"]
 
 
