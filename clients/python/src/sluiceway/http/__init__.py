@@ -1,0 +1,1 @@
+"""One logical call over several gateways: addresses, credentials, TLS, retries."""
