@@ -36,7 +36,6 @@ class LocalConnector(Connector):
         starts = asyncio.Semaphore(settings.parallel_starts)
         self._settings = settings
         self._pools = {profile.name: ApplicationPool(settings=settings, profile=profile, starts=starts) for profile in settings.applications}
-        self._sessions: list[LocalSession] = []
         self._group: asyncio.TaskGroup | None = None
 
     @override
@@ -67,7 +66,6 @@ class LocalConnector(Connector):
             raise SessionRefusedError("service-unavailable", problem)
         session = LocalSession(opening=opening, plan=plan, settings=self._settings, slots=pool)
         pool.admit(session)
-        self._sessions.append(session)
         return session
 
     @override
@@ -77,9 +75,9 @@ class LocalConnector(Connector):
         if group is None:
             return
         try:
-            for session in self._sessions:
-                await session.close(destroy=False)
-            await asyncio.gather(*(pool.crew.stop() for pool in self._pools.values()))
+            async with asyncio.TaskGroup() as closing:
+                for pool in self._pools.values():
+                    closing.create_task(pool.close())
         finally:
             await group.__aexit__(None, None, None)
 

@@ -89,21 +89,25 @@ class Crew:
         """Let idle processes destroy their services, end all others, and return when none is left."""
         for keeper in self._keepers:
             keeper.cancel()
-        workers = list(self.workers)
+        if self._keepers:
+            await asyncio.wait(self._keepers)
+        workers, self.workers = self.workers, []
         try:
-            for worker in workers:
-                worker.stop()
-            ending = [asyncio.ensure_future(worker.ended()) for worker in workers]
-            if ending:
-                await asyncio.wait(ending, timeout=self._settings.stop_grace)
+            async with asyncio.TaskGroup() as stopping:
+                for worker in workers:
+                    stopping.create_task(worker.finish(self._settings.stop_grace))
         finally:
             for worker in workers:
                 worker.kill()
-        await asyncio.gather(*ending)
-        await asyncio.wait(self._keepers) if self._keepers else None
 
     async def _keep(self) -> None:
         """Keep one process alive for as long as the crew works."""
+        try:
+            await self._keep_on()
+        finally:
+            self._answer("the grid is closing")
+
+    async def _keep_on(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             worker = await self._start()

@@ -60,6 +60,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag=0):
 class Context(msgspec.Struct, frozen=True, array_like=True):
     """A session as its service sees it."""
 
+    session_id: str
     tag: str
     common_data: bytes | None
 
@@ -68,6 +69,7 @@ class Work(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """A bundle of tasks of one session, by columns, since that is quicker to pack than records."""
 
     session: bytes
+    """The bridge's key for the session: unlike its id, never the same for two sessions."""
     version: int
     """Counts the updates of the session's common data."""
     context: Context | None

@@ -105,6 +105,7 @@ class ApplicationPool:
         if cost is None:
             return least
         count = min(_BUNDLE_TASKS, int((_WINDOW - worker.window.load) / max(cost, 1e-6)))
+        count = min(count, int(_BUNDLE_BYTES / max(session.output_size, 1.0)))
         if cost > _SPREAD:
             count = min(count, ceil(len(session.queue) / len(self.crew.workers)))
         return max(least, count)
@@ -177,7 +178,7 @@ class ApplicationPool:
     def unavailable(self, reason: str) -> None:
         """No process would start: what waits now has failed. Later tasks get the next attempt."""
         for session in list(self._sessions.values()):
-            session.fail(session.queue.clear(), failing.unavailable(reason))
+            session.give_up(failing.unavailable(reason))
 
     def _recall(self, worker: WorkerProcess) -> None:
         for bundle in worker.window.recall():
@@ -213,8 +214,15 @@ class ApplicationPool:
         """Forget the session; processes drop its common data."""
         self._sessions.pop(id(session), None)
         for worker in self.crew.workers:
-            worker.forget(session.sid)
+            worker.forget(session.key)
+            worker.bound = None if worker.bound is session else worker.bound
         self.dispatch()
+
+    async def close(self) -> None:
+        """Detach all sessions and end all processes."""
+        for session in list(self._sessions.values()):
+            await session.close(destroy=False)
+        await self.crew.stop()
 
     async def open(self, group: asyncio.TaskGroup) -> str | None:
         """Start the processes at the first call; return when one is ready, or why none is.

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from bridge.connectors.base import GridTask
 from bridge.connectors.local.frames import Context, Forget, FrameDecoder, Results, Start, Stop, ToWorker, Work, encode
-from bridge.connectors.local.window import Bundle, Window
+from bridge.connectors.local.window import Bundle, Window, WindowError
 
 if TYPE_CHECKING:
     from bridge.connectors.local.session import LocalSession
@@ -78,7 +78,7 @@ class WorkerProcess(asyncio.Protocol):
                     self._on_results(self, frame)
                 elif not self.ready.done():
                     self.ready.set_result(frame.problem)
-        except (msgspec.DecodeError, IndexError):
+        except (msgspec.DecodeError, WindowError):
             # The service wrote into our socket, or answers for tasks that it does not have.
             self.kill()
 
@@ -90,11 +90,11 @@ class WorkerProcess(asyncio.Protocol):
     def send(self, bundle: Bundle, tasks: list[GridTask]) -> None:
         """Send a bundle, with the session's common data when the process does not have them."""
         session = bundle.session
-        context = None if self._known.get(session.sid) == session.version else Context(session.tag, session.common_data)
+        context = None if self._known.get(session.key) == session.version else Context(session.native_id, session.tag, session.common_data)
         ids, tags, payloads = [task.task_id for task in tasks], [task.tag for task in tasks], [task.payload for task in tasks]
-        self._write(Work(session.sid, session.version, context, ids, tags, payloads))
-        self._known[session.sid] = session.version
-        self._known.move_to_end(session.sid)
+        self._write(Work(session.key, session.version, context, ids, tags, payloads))
+        self._known[session.key] = session.version
+        self._known.move_to_end(session.key)
         self.window.bundles.append(bundle)
         self.bound = session
         if len(self._known) > _REMEMBERED_SESSIONS:
@@ -120,6 +120,15 @@ class WorkerProcess(asyncio.Protocol):
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def finish(self, grace: float) -> None:
+        """Stop the process, give it that many seconds for it, and return when it is gone."""
+        self.stop()
+        try:
+            await asyncio.wait_for(self.ended(), grace)
+        except TimeoutError:
+            self.kill()
+            await self.ended()
 
     async def ended(self) -> int:
         """Wait until the process is gone and everything it had sent is read; return its exit status, a signal as a negative number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Final, Protocol
@@ -53,7 +54,8 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
     """
 
     def __init__(self, *, opening: SessionOpening, plan: SessionPlan, settings: LocalSettings, slots: Slots) -> None:
-        self.sid = opening.sid
+        self.key = opening.sid + secrets.token_bytes(4)
+        """Tells the session from another one with the same id, which an owner may open before it has closed this one."""
         self.tag = opening.attributes.tag or ""
         self.plan = plan
         self.weight = plan.priority
@@ -64,9 +66,12 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
         """Seconds of worker processes used, divided by the weight: the session with the least goes first."""
         self.cost: float | None = None
         """Seconds that a task takes, as lately measured; None: not known yet."""
+        self.output_size = 0.0
+        """Bytes of an output, as lately measured."""
         self.enter_seconds = 0.0
         self.suspended_at: float | None = None
         self.aborted: SymphonyException | None = None
+        self._sid = opening.sid
         self._settings = settings
         self._slots = slots
         self._attempts: dict[bytes, int] = {}
@@ -81,7 +86,7 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
     @override
     def native_id(self) -> str:
         """The session's nonce, as its service sees it."""
-        return self.sid.hex()
+        return self._sid.hex()
 
     @property
     def runnable(self) -> bool:
@@ -141,6 +146,7 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
         wanted = frozenset(task_ids)
         gone = self.queue.remove(wanted) + self._slots.drop(self, wanted)
         self.fail(gone, failing.cancelled())
+        self._make_room()
         self._slots.dispatch()
 
     @override
@@ -181,9 +187,12 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
         """Take tasks for a worker process, and charge their expected time."""
         tasks = self.queue.take(count, size)
         self.used += (self.cost or 0.0) * len(tasks) / self.weight
+        self._make_room()
+        return tasks
+
+    def _make_room(self) -> None:
         if not self._full():
             self._room.set()
-        return tasks
 
     def put_back(self, tasks: Sequence[GridTask], cost: float) -> None:
         """Let tasks wait again that were taken at this cost each; they count as never begun."""
@@ -193,11 +202,11 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
 
     def measure(self, results: Results, bundle: Bundle) -> None:
         """Learn what tasks take, and settle what was charged for them."""
-        count = len(results.outputs)
+        count = len(results.outputs) if results.plain else sum(answer is not None for answer in results.outputs)
         self.used += (results.seconds + results.enter_seconds - bundle.cost * count) / self.weight
         if results.enter_seconds:
             self.enter_seconds = results.enter_seconds
-        if results.entering is None:
+        if count:
             self._failed_enters = 0
             latest = results.seconds / count
             self.cost = latest if self.cost is None else (self.cost + latest) / 2
@@ -208,6 +217,9 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
             return
         self._ready.extend(outcomes)
         self._ready_bytes += size + _OUTCOME_BYTES * len(outcomes)
+        # Up at once and down slowly: what is in the worker processes has to fit here when it comes.
+        latest = size / len(outcomes)
+        self.output_size = max(latest, (self.output_size + latest) / 2)
         if self._attempts:
             for outcome in outcomes:
                 self._attempts.pop(outcome.task_id, None)
@@ -235,6 +247,11 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
         self._failed_enters += 1
         if not failure.retry or self._failed_enters > self.plan.session_type.session_retry_limit:
             self.abort(failing.unfold(failure))
+
+    def give_up(self, exception: SymphonyException) -> None:
+        """End the tasks that wait with an exception; later ones may fare better."""
+        self.fail(self.queue.clear(), exception)
+        self._make_room()
 
     def abort(self, exception: SymphonyException) -> None:
         """End all tasks, also those that are submitted later, with an exception."""

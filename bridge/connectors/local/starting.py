@@ -74,7 +74,7 @@ async def _spawn(connection: int, page: int) -> asyncio.subprocess.Process:
 
 def _environment() -> dict[str, str]:
     """The bridge's own, with the folder of these rooms added, so that a checkout works without being installed."""
-    root = str(Path(__file__).resolve().parents[3])
+    root = str(Path(__file__).parents[3])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

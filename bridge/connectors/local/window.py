@@ -12,7 +12,11 @@ from bridge.connectors.local.frames import PHASE, PROGRESS, SINCE, SKIP
 if TYPE_CHECKING:
     from bridge.connectors.local.session import LocalSession
 
-__all__ = ["Bundle", "Window"]
+__all__ = ["Bundle", "Window", "WindowError"]
+
+
+class WindowError(Exception):
+    """A process answered for tasks that it was not given."""
 
 
 class Bundle:
@@ -68,12 +72,12 @@ class Window:
         """Move on by ``count`` answers; return the bundle and the tasks they are for.
 
         Raises:
-            IndexError: It has not been given so many.
+            WindowError: It has not been given so many.
         """
-        bundle = self.bundles[0]
+        bundle = self.bundles[0] if self.bundles else None
+        if bundle is None or len(bundle.tasks) < bundle.done + count:
+            raise WindowError
         tasks = bundle.tasks[bundle.done : bundle.done + count]
-        if len(tasks) < count:
-            raise IndexError
         bundle.done += count
         if bundle.done == len(bundle.tasks):
             self.bundles.popleft()

@@ -19,14 +19,13 @@ import threading
 import time
 from typing import Final
 
-from bridge.connectors.local.frames import PAGE_BYTES, PHASE, PROGRESS, SINCE, SKIP, Context, Failure, Forget, FrameReader, Ready, Results, Start, Work, encode
+from bridge.connectors.local.frames import PAGE_BYTES, PHASE, PROGRESS, SINCE, SKIP, Context, Failure, Forget, FrameReader, Ready, Results, Start, Work
+from bridge.connectors.local.outbox import Outbox
 from bridge.services import Service, ServiceError, SessionContext, TaskContext
 
-__all__ = ["Outbox", "ServiceHost", "main"]
+__all__ = ["ServiceHost", "main"]
 
 _MESSAGE_BYTES: Final = 4096
-_FLUSH_AFTER: Final = 2_000_000
-"""Nanoseconds that a finished output may wait for its neighbours."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -46,63 +45,6 @@ def _failure(error: Exception, code: str) -> Failure:
     code_given: object = error.code
     number = code_given if isinstance(code_given, int) and -(2**31) <= code_given < 2**31 else 0
     return Failure(code, "FatalException" if error.fatal else "FailureException", number, _text(error), retry=not error.fatal)
-
-
-class Outbox:
-    """Collects answers and sends them: at the end of a bundle, or when they have waited for 2 ms.
-
-    Args:
-        connection: The socket to the bridge.
-        page: The shared page.
-    """
-
-    def __init__(self, *, connection: socket.socket, page: memoryview) -> None:
-        self._connection = connection
-        self._page = page
-        self._sending = threading.Lock()
-        self._busy = threading.Event()
-        self._mark = 0
-        self._entered = 0.0
-        self.items: list[bytes | Failure | None] = []
-        self.flushed = 0
-
-    def open(self, *, many: bool, entered: float) -> None:
-        """Begin a bundle. Only a bundle of several tasks needs the thread that sends what waits behind a slow one."""
-        self._mark = self.flushed = time.monotonic_ns()
-        self._entered = entered
-        if many:
-            self._busy.set()
-
-    def close(self) -> None:
-        """End a bundle: everything is sent."""
-        self._busy.clear()
-        self.flush(time.monotonic_ns())
-
-    def flush(self, until: int) -> None:
-        """Send what is finished. ``until``: when the last of it was finished, nanoseconds."""
-        with self._sending:
-            # The other thread may append meanwhile, so the list is cut and never replaced.
-            batch = self.items[:]
-            if not batch:
-                return
-            del self.items[: len(batch)]
-            plain = all(type(one) is bytes for one in batch)
-            results = Results(batch, plain, (until - self._mark) / 1e9, None, self._entered)
-            self._mark, self._entered, self.flushed = until, 0.0, time.monotonic_ns()
-            self._connection.sendall(encode(results))
-
-    def send(self, frame: Ready | Results) -> None:
-        """Send a frame of its own."""
-        with self._sending:
-            self._connection.sendall(encode(frame))
-
-    def watch(self) -> None:
-        """Send what waits behind a slow task; the body of a thread."""
-        while True:
-            self._busy.wait()
-            time.sleep(_FLUSH_AFTER / 1e9)
-            if self.items and time.monotonic_ns() - self.flushed >= _FLUSH_AFTER:
-                self.flush(self._page[SINCE])
 
 
 class ServiceHost:
@@ -128,7 +70,7 @@ class ServiceHost:
         """Enter the bundle's session where needed, then run its tasks in turn."""
         entered = 0.0
         if work.context is not None:
-            self._sessions[work.session] = work.version, _session(work.session, work.context)
+            self._sessions[work.session] = work.version, _session(work.context)
         if self._bound != (work.session, work.version):
             began = time.monotonic()
             problem = self._enter(work)
@@ -146,17 +88,16 @@ class ServiceHost:
 
     def _invoke_all(self, work: Work) -> None:
         session = self._sessions[work.session][1]
-        page, items, outbox, number = self._page, self._outbox.items, self._outbox, self._begun
+        page, outbox, number = self._page, self._outbox, self._begun
         for task_id, tag, payload in zip(work.ids, work.tags, work.payloads, strict=True):
             if number < page[SKIP]:
-                items.append(None)
+                outbox.add(None)
             else:
                 # The time is written before the number: a reader in between sees an older task with a newer time, which is harmless.
                 page[SINCE] = now = time.monotonic_ns()
                 page[PROGRESS] = 2 * number + 1
-                if now - outbox.flushed > _FLUSH_AFTER:
-                    outbox.flush(now)
-                items.append(self._invoke(TaskContext(session=session, task_id=task_id.hex(), tag=tag, payload=payload)))
+                outbox.relieve(now)
+                outbox.add(self._invoke(TaskContext(session=session, task_id=task_id.hex(), tag=tag, payload=payload)))
             number += 1
             page[PROGRESS] = 2 * number
             self._begun = number
@@ -217,8 +158,8 @@ class ServiceHost:
         self._service.destroy()
 
 
-def _session(key: bytes, context: Context) -> SessionContext:
-    return SessionContext(session_id=key.hex(), session_tag=context.tag, common_data=context.common_data)
+def _session(context: Context) -> SessionContext:
+    return SessionContext(session_id=context.session_id, session_tag=context.tag, common_data=context.common_data)
 
 
 def _load(start: Start) -> Service:
