@@ -54,7 +54,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """What gateways send: readers ignore members they do not know."""
 
 
-class ConnectRequest(_Request, kw_only=True):
+class ConnectRequest(_Request, frozen=True, kw_only=True):
     """Parameters of ``connect``: a grid, a cluster URL (only looked up, never dialled), or neither (the caller's default)."""
 
     grid: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
@@ -64,7 +64,7 @@ class ConnectRequest(_Request, kw_only=True):
     password: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
 
 
-class ConnectAnswer(_Answer, kw_only=True):
+class ConnectAnswer(_Answer, frozen=True, kw_only=True):
     """A connection."""
 
     connection_id: str
@@ -72,7 +72,7 @@ class ConnectAnswer(_Answer, kw_only=True):
     application_name: str
 
 
-class TaskCounts(_Answer, kw_only=True):
+class TaskCounts(_Answer, frozen=True, kw_only=True):
     """How many tasks of a session are in which state."""
 
     received: int = 0
@@ -83,7 +83,7 @@ class TaskCounts(_Answer, kw_only=True):
     canceled: int = 0
 
 
-class SessionAnswer(_Answer, kw_only=True):
+class SessionAnswer(_Answer, frozen=True, kw_only=True):
     """A session that was created or opened."""
 
     session_id: str
@@ -95,7 +95,7 @@ class SessionAnswer(_Answer, kw_only=True):
     """Where to begin fetching."""
 
 
-class SessionDescription(_Answer, kw_only=True):
+class SessionDescription(_Answer, frozen=True, kw_only=True):
     """A session as its owner sees it."""
 
     session_id: str
@@ -117,7 +117,7 @@ class SessionDescription(_Answer, kw_only=True):
     """The sequence number of the newest output."""
 
 
-class SessionList(_Answer, kw_only=True):
+class SessionList(_Answer, frozen=True, kw_only=True):
     """The caller's sessions."""
 
     sessions: list[SessionDescription]
@@ -131,19 +131,19 @@ class CreateSessionRequest(SessionCreationAttributes, frozen=True, kw_only=True,
     common_data: Annotated[bytes, Meta(description="The session's common data; every service instance gets it before its first task.")] | UnsetType = UNSET
 
 
-class CommonDataRequest(_Request, kw_only=True):
+class CommonDataRequest(_Request, frozen=True, kw_only=True):
     """New common data for an open session."""
 
     common_data: bytes
 
 
-class OpenSessionRequest(_Request, kw_only=True):
+class OpenSessionRequest(_Request, frozen=True, kw_only=True):
     """Parameters of ``openSession``."""
 
     session_id: Annotated[str, Meta(max_length=4096)]
 
 
-class TaskSubmission(_Request, kw_only=True):
+class TaskSubmission(_Request, frozen=True, kw_only=True):
     """``TaskSubmissionAttributes`` of one task."""
 
     task_input: bytes
@@ -152,33 +152,33 @@ class TaskSubmission(_Request, kw_only=True):
     timeout_in_sec: float | UnsetType = UNSET
 
 
-class SubmitRequest(_Request, kw_only=True):
+class SubmitRequest(_Request, frozen=True, kw_only=True):
     """One or many task inputs."""
 
     tasks: Annotated[list[TaskSubmission], Meta(min_length=1, max_length=COUNT_MAX)]
 
 
-class ItemError(_Answer, kw_only=True):
+class ItemError(_Answer, frozen=True, kw_only=True):
     """Why one item of a bulk request was refused."""
 
     code: str
     detail: str
 
 
-class SubmittedTask(_Answer, kw_only=True):
+class SubmittedTask(_Answer, frozen=True, kw_only=True):
     """One item of the answer, in the order of the request: an id, or why it was refused."""
 
     task_id: str = ""
     error: ItemError | None = None
 
 
-class SubmitAnswer(_Answer, kw_only=True):
+class SubmitAnswer(_Answer, frozen=True, kw_only=True):
     """The inputs with ids are stored durably; each will have exactly one output."""
 
     tasks: list[SubmittedTask]
 
 
-class TaskOutputItem(_Answer, kw_only=True):
+class TaskOutputItem(_Answer, frozen=True, kw_only=True):
     """``TaskOutputHandle``: an output, or the exception of an unsuccessful task."""
 
     task_id: str
@@ -204,32 +204,32 @@ class FetchAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Outputs were lost with a broker and made again: drop task ids that you have."""
 
 
-class CloseRequest(_Request, kw_only=True):
+class CloseRequest(_Request, frozen=True, kw_only=True):
     """Parameters of ``close`` in its POST form."""
 
     close_flags: int | str | list[str] | UnsetType = UNSET
 
 
-class PriorityRequest(_Request, kw_only=True):
+class PriorityRequest(_Request, frozen=True, kw_only=True):
     """A new priority for a session."""
 
     priority: int
 
 
-class CancelRequest(_Request, kw_only=True):
+class CancelRequest(_Request, frozen=True, kw_only=True):
     """Which tasks to cancel: ids, or all with a tag."""
 
     task_ids: Annotated[list[str], Meta(max_length=COUNT_MAX)] | UnsetType = UNSET
     tag: str | UnsetType = UNSET
 
 
-class CancelAnswer(_Answer, kw_only=True):
+class CancelAnswer(_Answer, frozen=True, kw_only=True):
     """The request was stored; each task not yet finished ends with a cancelled output."""
 
     requested: int
 
 
-class GridDescription(_Answer, kw_only=True):
+class GridDescription(_Answer, frozen=True, kw_only=True):
     """A grid that the caller may use."""
 
     name: str
@@ -241,7 +241,7 @@ class GridDescription(_Answer, kw_only=True):
     clusters: list[str] = []
 
 
-class GridList(_Answer, kw_only=True):
+class GridList(_Answer, frozen=True, kw_only=True):
     """The grids that the caller may use."""
 
     grids: list[GridDescription]

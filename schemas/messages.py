@@ -40,6 +40,8 @@ class InputKind(StrEnum):
     INPUTS = "inputs"
     COMMON = "common"
     """New common data; its single range has count 1 and takes no sequence number."""
+    FENCE = "fence"
+    """Put there by the owner: a cancel by tag reaches up to here. Its single range's key is the fence's id."""
 
 
 class SubmissionRange(msgspec.Struct, frozen=True, array_like=True):

@@ -19,6 +19,7 @@ from schemas.versions import FORMAT, check_version
 
 __all__ = [
     "EPOCH_NONCE_BYTES",
+    "CancelledTag",
     "Closed",
     "CommonData",
     "EpochBase",
@@ -76,6 +77,8 @@ class RecordHeaders(msgspec.Struct, frozen=True, kw_only=True):
     """The first 16 bytes of the body's SHA-256."""
     scan: Position | None = None
     """The last complete snapshot that was read back, a sound place to start reading."""
+    acked: int = 1
+    """The client has acknowledged all outputs below: a gateway repeats its acknowledgement until a record shows it."""
     first: int = 0
     """For outputs: the sequence number of the first."""
     count: int = 0
@@ -96,6 +99,7 @@ class RecordHeaders(msgspec.Struct, frozen=True, kw_only=True):
             "kind": self.kind.value,
             "worker": self.worker,
             "digest": self.digest.hex(),
+            "acked": self.acked,
         }
         if self.scan is not None:
             table["scan"] = f"{self.scan.offset} {self.scan.message_id}"
@@ -123,6 +127,7 @@ class RecordHeaders(msgspec.Struct, frozen=True, kw_only=True):
                 worker=str(table["worker"]),
                 digest=bytes.fromhex(str(table["digest"])),
                 scan=Position(int(scan[0]), scan[1]) if scan else None,
+                acked=_whole(table.get("acked", 1)),
                 first=_whole(table.get("first", 0)),
                 count=_whole(table.get("count", 0)),
             )
@@ -157,6 +162,13 @@ class FinishedSubmission(msgspec.Struct, frozen=True, array_like=True):
     """Which tasks are finished, lowest bit first; None: all."""
 
 
+class CancelledTag(msgspec.Struct, frozen=True, array_like=True):
+    """All tasks with ``tag`` that lie in the lane before the fence message with this id are cancelled."""
+
+    tag: str
+    fence: bytes
+
+
 class SessionControls(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What commands have set: it survives takeovers through snapshots."""
 
@@ -164,11 +176,15 @@ class SessionControls(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     priority: int | None = None
     cancelled_ids: list[bytes] = []
     """Cancelled before their inputs were delivered."""
-    cancelled_tags: list[str] = []
+    cancelled_tags: list[CancelledTag] = []
     closing: int | None = None
     """Close flags once a close was asked for."""
     opened: bool = False
+    """The grid has had the session: a successor attaches and writes no second ``opened``."""
     native_id: str = ""
+    failed: int = 0
+    """Visible outputs with an exception other than a cancellation; counts in snapshots only."""
+    cancelled: int = 0
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, tag=RecordKind.MARK.value):

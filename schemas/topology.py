@@ -107,14 +107,14 @@ def check_cluster_name(name: str) -> str:
     return name
 
 
-def _quorum(name: str, **arguments: int | str) -> Queue:
+def _quorum(name: str, arguments: dict[str, int | str] | None = None) -> Queue:
     common: dict[str, int | str] = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
         "x-consumer-timeout": _CONSUMER_TIMEOUT_MS,
         "x-overflow": "reject-publish",
     }
-    return Queue(name=name, arguments=common | arguments)
+    return Queue(name=name, arguments=common | (arguments or {}))
 
 
 def _stream(name: str, size: int) -> Queue:
@@ -152,7 +152,7 @@ class ClusterTopology(msgspec.Struct, frozen=True, kw_only=True):
         """Inputs of the session that leases the lane."""
         return _quorum(
             f"sw.{self.cluster}.lane.{lane}.in",
-            **{
+            {
                 "x-max-length-bytes": self.limits.input_bytes,
                 "x-dead-letter-exchange": DEAD_EXCHANGE,
                 "x-dead-letter-routing-key": f"{self.cluster}.lane.{lane}.in",

@@ -1,0 +1,267 @@
+"""What an owner does with a message from its lane: look each task up, then attach, publish again, refuse or run it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from bridge.connectors.base import GridTask, Outcome
+from bridge.epoch import Epoch
+from bridge.gridwork import GridWork
+from bridge.holding import Held, Holding
+from bridge.outcomes import KnownOutcome, OutcomeCache
+from broker.claims import InputDelivery
+from broker.journal.fold import Fold
+from runtime.logs import get_logger
+from schemas.ids import split_task_id, task_id_text
+from schemas.messages import InputHeaders, InputKind, TaskInput, decode_inputs
+from schemas.records import CommonData, RecordError, RecordKind, SessionControls, body_digest
+from schemas.symphony import ErrorType, SymphonyException
+from schemas.versions import UnknownVersionError
+
+__all__ = ["Intake"]
+
+_REUSED: Final = "idempotency-key-reused"
+
+_log = get_logger(__name__)
+
+
+class Intake:
+    """The inputs of one session. It outlives epochs: ``begin`` looks everything held through again.
+
+    Args:
+        sid: The session's nonce.
+        holding: Deliveries held.
+        grid: Where tasks run.
+        cache: Outcomes in hand.
+        bury: Sends a copy of what cannot be decoded to the dead letters, confirmed, then calls back.
+        clock: Seconds since the epoch, UTC.
+    """
+
+    def __init__(
+        self,
+        *,
+        sid: bytes,
+        holding: Holding,
+        grid: GridWork,
+        cache: OutcomeCache,
+        bury: Callable[[InputDelivery, Callable[[], None]], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._sid = sid
+        self._holding = holding
+        self._grid = grid
+        self._cache = cache
+        self._bury = bury
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._fold = Fold(sid)
+        self._epoch: Epoch | None = None
+        self._tags: dict[bytes, tuple[int, str]] = {}
+        self._leftovers: list[Held] = []
+        self._clearing = False
+        self.received = 0
+
+    def begin(self, fold: Fold, epoch: Epoch) -> bool:
+        """Go on in a new epoch: what is done, running or in hand is attached to.
+
+        Returns:
+            False when the input of a task that has to run again is no longer in memory: the channel has to be closed, so that the broker
+            delivers it anew.
+        """
+        self._fold, self._epoch = fold, epoch
+        self._leftovers.clear()
+        self._clearing = False
+        complete = True
+        for held in self._holding.restart():
+            if held.again is not None:
+                held.again()
+                continue
+            for task, of in held.task_ids():
+                complete = self._attach(held, task) and complete
+            self._holding.settle(held, self._loop.time())
+        return complete
+
+    def take(self, delivery: InputDelivery) -> None:
+        """Take a message from the lane."""
+        try:
+            headers = InputHeaders.from_table(delivery.headers)
+        except (RecordError, UnknownVersionError) as exc:
+            _log.error("unreadable input", error=str(exc), message_id=delivery.message_id)
+            self._keep_leftover(delivery, dead=True)
+            return
+        if headers.sid != self._sid:
+            self._keep_leftover(delivery, dead=False)
+            return
+        match headers.kind:
+            case InputKind.COMMON:
+                self._common(headers, delivery)
+            case InputKind.FENCE:
+                self._fence(headers, delivery)
+            case InputKind.INPUTS:
+                self._inputs(headers, delivery)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Take an outcome from the grid: it gets its number here or not at all."""
+        of, tag = self._tags.pop(outcome.task_id, (0, ""))
+        if not of:
+            return
+        known = KnownOutcome(outcome, of, tag)
+        self._cache.put(known)
+        if self._epoch is not None:
+            self._epoch.assign(known)
+
+    def visible(self, known: KnownOutcome, number: int) -> None:
+        """Take note that an outcome is visible."""
+        self._cache.visible(known.outcome.task_id)
+        self._holding.visible(known.outcome.task_id, number, self._loop.time())
+
+    def cancel(self, task: bytes) -> bool:
+        """Give a cancelled outcome to a task that was received and not handed to the grid. False: it was not waiting here."""
+        if task not in self._tags:
+            return False
+        self.finished(_failure(task, self._clock(), ErrorType.CANCELLED, "cancelled", "the task was cancelled before it ran"))
+        return True
+
+    def knows(self, task: bytes) -> bool:
+        """Whether the task was received here or has a visible output."""
+        return task in self._tags or self._cache.get(task) is not None or (self._fold.done is not None and self._fold.done.number(task) is not None)
+
+    def tagged(self, tag: str) -> list[bytes]:
+        """Return the tasks with this tag that have no outcome yet."""
+        return [task for task, (_, own) in self._tags.items() if own == tag]
+
+    def _inputs(self, headers: InputHeaders, delivery: InputDelivery) -> None:
+        held = Held(tag=delivery.tag, ranges=headers.ranges)
+        try:
+            inputs = decode_inputs(headers, delivery.body)
+        except RecordError as exc:
+            _log.error("input bundle cannot be read", error=str(exc), message_id=delivery.message_id)
+            self._fail_all(delivery, held, str(exc))
+            return
+        self._holding.add(held)
+        for (task, of), task_input in zip(held.task_ids(), inputs, strict=True):
+            if not self._attach(held, task):
+                self._start(held, task, of, task_input)
+        self._holding.settle(held, self._loop.time())
+        self._grid.wake()
+
+    def _attach(self, held: Held, task: bytes) -> bool:
+        """Attach a delivery to a task that is done, known or running. False: the task has to be started."""
+        number = self._fold.done.number(task) if self._fold.done is not None else None
+        if number is not None:
+            held.high = max(held.high, number)
+            return True
+        if self._holding.waits_for(task) or task in self._tags:
+            self._holding.wait(held, task)
+            return True
+        known = self._cache.get(task)
+        if known is None or self._epoch is None:
+            return False
+        self._holding.wait(held, task)
+        self._epoch.assign(known)
+        return True
+
+    def _start(self, held: Held, task: bytes, of: int, task_input: TaskInput) -> None:
+        self.received += 1
+        self._holding.wait(held, task)
+        self._tags[task] = (of, task_input.tag)
+        reason = self._refusal(task, task_input.tag)
+        if reason is not None:
+            self.finished(reason)
+            return
+        self._grid.offer(GridTask(task, task_input.payload, task_input.tag, task_input.priority, task_input.timeout))
+
+    def _refusal(self, task: bytes, tag: str) -> Outcome | None:
+        key, fp, _ = split_task_id(task)
+        if self._fold.done is not None and self._fold.done.other_fingerprint(key, fp):
+            return _failure(task, self._clock(), ErrorType.FAILURE, _REUSED, "the Idempotency-Key was used before with another body")
+        controls = self._controls()
+        if task in controls.cancelled_ids or any(one.tag == tag for one in controls.cancelled_tags):
+            return _failure(task, self._clock(), ErrorType.CANCELLED, "cancelled", "the task was cancelled before it ran")
+        return None
+
+    def _controls(self) -> SessionControls:
+        return self._epoch.controls if self._epoch is not None else self._fold.controls
+
+    def _fail_all(self, delivery: InputDelivery, held: Held, reason: str) -> None:
+        """A bundle that cannot be read still ends in one output per task; its bytes go to the dead letters first."""
+        held.gate = True
+        self._holding.add(held)
+        now = self._clock()
+        for task, of in held.task_ids():
+            if not self._attach(held, task):
+                self._holding.wait(held, task)
+                self._tags[task] = (of, "")
+                self.finished(_failure(task, now, ErrorType.FATAL, "invalid-input", reason))
+        self._bury(delivery, lambda: self._holding.unlock(held, self._loop.time()))
+
+    def _keep_leftover(self, delivery: InputDelivery, *, dead: bool) -> None:
+        """A message of another session, or of nobody: it goes only when an own record published later has shown who owns the lane."""
+        held = Held(tag=delivery.tag)
+        held.again = lambda: self._await_any_record(held)
+        held.gate = dead
+        self._holding.add(held)
+        self._await_any_record(held)
+        if dead:
+            self._bury(delivery, lambda: self._holding.unlock(held, self._loop.time()))
+
+    def _await_any_record(self, held: Held) -> None:
+        self._holding.expect(held)
+        self._leftovers.append(held)
+        self._clear_leftovers()
+
+    def _clear_leftovers(self) -> None:
+        """Publish one record for all leftovers that are here by now; those that come later wait for the next one."""
+        if self._clearing or not self._leftovers or self._epoch is None:
+            return
+        batch, self._leftovers = self._leftovers, []
+        self._clearing = True
+
+        def seen() -> None:
+            for held in batch:
+                self._holding.justified(held, self._loop.time())
+            self._clearing = False
+            self._clear_leftovers()
+
+        self._epoch.change(self._epoch.controls, seen)
+
+    def _common(self, headers: InputHeaders, delivery: InputDelivery) -> None:
+        """New common data: the grid gets it in order with the tasks, the journal keeps it for successors."""
+        held = Held(tag=delivery.tag)
+        held.again = lambda: self._write_common(headers, delivery.body, held)
+        self._holding.add(held)
+        self._write_common(headers, delivery.body, held)
+
+    def _write_common(self, headers: InputHeaders, data: bytes, held: Held) -> None:
+        key = headers.ranges[0].key + headers.ranges[0].fp
+        if self._epoch is None or key == self._fold.common_key or body_digest(data) != headers.digest:
+            self._await_any_record(held)
+            return
+        self._holding.expect(held)
+        self._grid.offer_common_data(data)
+        self._epoch.publish(RecordKind.COMMON, CommonData(key=key, data=data), lambda: self._holding.justified(held, self._loop.time()))
+
+    def _fence(self, headers: InputHeaders, delivery: InputDelivery) -> None:
+        """A cancel by tag ends here: later tasks with the tag run."""
+        held = Held(tag=delivery.tag)
+        held.again = lambda: self._lift(headers.ranges[0].key, held)
+        self._holding.add(held)
+        self._lift(headers.ranges[0].key, held)
+
+    def _lift(self, fence: bytes, held: Held) -> None:
+        self._holding.expect(held)
+        if self._epoch is None:
+            return
+        controls = self._epoch.controls
+        left = [one for one in controls.cancelled_tags if one.fence != fence]
+        changed = msgspec.structs.replace(controls, cancelled_tags=left)
+        self._epoch.change(changed, lambda: self._holding.justified(held, self._loop.time()))
+
+
+def _failure(task: bytes, now: float, kind: ErrorType, code: str, message: str) -> Outcome:
+    _log.info("task ends without a run", task=task_id_text(task), code=code)
+    return Outcome(task, None, SymphonyException(error_type=kind.value, code=code, message=message), now)

@@ -1,0 +1,319 @@
+"""The one fold: what every reader and every owner computes from a journal, record by record.
+
+Only one owner's records count. A *mark* with a higher number than any before begins an epoch; before the epoch's first complete snapshot
+nothing else of it counts; outputs count in unbroken order only. A worker that was paused or cut off can still append, and nobody will
+see it: log order is the fence.
+
+The rules F1 to F6 are those of the protocol's specification. A fold starts at the session's birth, at a snapshot, or (for a reader with a
+cursor) at a record of outputs that has been proven by its message id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+from broker.journal.done import DoneTasks
+from broker.journal.stream import StreamRecord
+from schemas.ids import Position
+from schemas.records import (
+    Closed,
+    CommonData,
+    EpochBase,
+    Mark,
+    Opened,
+    Outputs,
+    RecordBody,
+    RecordError,
+    RecordHeaders,
+    RecordKind,
+    Refused,
+    SessionControls,
+    Snapshot,
+    StateChange,
+    decode_body,
+)
+from schemas.symphony import ErrorType, SymphonyException
+from schemas.versions import UnknownVersionError
+
+__all__ = ["NO_EPOCH", "Fold", "JournalRecord", "Verdict", "parse_record", "rebase"]
+
+NO_EPOCH: Final = (0, b"")
+
+
+class Verdict(StrEnum):
+    """What a fold made of a record."""
+
+    VOID = "void"
+    """It does not count: another session's, a fenced owner's, a duplicate, or damaged."""
+    FOLDED = "folded"
+    """It changed the state."""
+    VISIBLE = "visible"
+    """Its outputs are visible from now on."""
+    GAP = "gap"
+    """Outputs are missing before it; dropped."""
+    REREAD = "reread"
+    """This reader did not come the right way: read again from a sound place."""
+
+
+class JournalRecord:
+    """A record with readable headers at its place in the journal; its body is decoded once, when first asked for."""
+
+    __slots__ = ("_body", "headers", "position", "raw")
+
+    def __init__(self, *, position: Position, headers: RecordHeaders, raw: bytes) -> None:
+        self.position = position
+        self.headers = headers
+        self.raw = raw
+        self._body: RecordBody | None = None
+
+    def body(self) -> RecordBody:
+        """Decode the body.
+
+        Raises:
+            RecordError: Damaged or malformed.
+        """
+        if self._body is None:
+            self._body = decode_body(self.headers, self.raw)
+        return self._body
+
+
+def parse_record(record: StreamRecord) -> JournalRecord | None:
+    """Read a raw record's headers; None when they cannot be read: such a record counts for nobody."""
+    try:
+        headers = RecordHeaders.from_table(record.headers)
+    except (RecordError, UnknownVersionError):
+        return None
+    return JournalRecord(position=Position(record.offset, record.message_id), headers=headers, raw=record.body)
+
+
+class Fold:
+    """The state of one session at a place in its journal.
+
+    Args:
+        sid: The session's nonce; records of others are void.
+        done: Where owners gather finished tasks; None for readers, who do not need them.
+        anywhere: The place may lie behind trimmed records: wait for a complete snapshot and begin with it.
+    """
+
+    def __init__(self, sid: bytes, *, done: DoneTasks | None = None, anywhere: bool = False) -> None:
+        self.sid = sid
+        self.done = done
+        self.num, self.nonce = NO_EPOCH
+        self.next = 1
+        self.began = 1
+        """The first number whose output this fold can have shown."""
+        self.open = False
+        self.acked = 1
+        self.history: list[EpochBase] = []
+        self.controls = SessionControls()
+        self.common_data: bytes | None = None
+        self.common_key = b""
+        self.worker = ""
+        self.claim_id = ""
+        self.native_id = ""
+        self.opened = False
+        self.refused: Refused | None = None
+        self.closed: Closed | None = None
+        self.gap = False
+        self.failed = 0
+        self.cancelled = 0
+        self._previous = NO_EPOCH
+        self._parts: list[Snapshot] = []
+        self._anywhere = anywhere
+        self._floating = anywhere
+
+    @classmethod
+    def at_outputs(cls, record: JournalRecord) -> Fold:
+        """Return the state just before a proven record of outputs, for a reader whose cursor names it."""
+        fold = cls(record.headers.sid)
+        fold.num, fold.nonce = record.headers.num, record.headers.nonce
+        fold.next = fold.began = record.headers.first
+        fold.open = fold.opened = True
+        return fold
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session was closed or refused."""
+        return self.closed is not None or self.refused is not None
+
+    @property
+    def floating(self) -> bool:
+        """Whether no sound place to begin was met yet."""
+        return self._floating
+
+    def step(self, record: JournalRecord, *, lenient: bool = False) -> Verdict:
+        """Fold one record.
+
+        Args:
+            record: The next record of the lane, of whichever session.
+            lenient: The reader comes from a sound place and has been told to read up to here: what would be a reason to read again is void.
+        """
+        headers = record.headers
+        if headers.sid != self.sid or self.ended:
+            return Verdict.VOID
+        try:
+            if headers.kind is RecordKind.MARK:
+                return self._mark(record)
+            if headers.num == 0:
+                return self._refused(record)
+            if (headers.num, headers.nonce) != (self.num, self.nonce):
+                return self._foreign(record, lenient=lenient)
+            return self._current(record, lenient=lenient)
+        except RecordError:
+            return Verdict.VOID
+
+    def _mark(self, record: JournalRecord) -> Verdict:
+        """F1: valid when its number is higher than the current one."""
+        headers, body = record.headers, record.body()
+        if headers.num <= self.num or not isinstance(body, Mark):
+            return Verdict.VOID
+        self._previous = (self.num, self.nonce)
+        self.num, self.nonce = headers.num, headers.nonce
+        self.open = self.gap = False
+        self.history = [*self.history, EpochBase(self.num, self.nonce, self.next)]
+        self.claim_id = body.claim_id
+        self.worker = headers.worker
+        self._parts = []
+        return Verdict.FOLDED
+
+    def _refused(self, record: JournalRecord) -> Verdict:
+        """A session that met another one in its lane is refused without an epoch; one that ever was live is not."""
+        body = record.body()
+        if self.num or not isinstance(body, Refused):
+            return Verdict.VOID
+        self.refused = body
+        return Verdict.FOLDED
+
+    def _foreign(self, record: JournalRecord, *, lenient: bool) -> Verdict:
+        """F2: a record of another epoch."""
+        headers = record.headers
+        lost = headers.num > self.num or (headers.num == self.num and headers.nonce != self.nonce)
+        if self._anywhere and headers.num > self.num:
+            self._float(headers)
+            return self._current(record, lenient=lenient)
+        return Verdict.REREAD if lost and not lenient else Verdict.VOID
+
+    def _float(self, headers: RecordHeaders) -> None:
+        """The mark of this epoch was trimmed: wait for one of its snapshots."""
+        self.num, self.nonce = headers.num, headers.nonce
+        self.worker = headers.worker
+        self.open = False
+        self._floating = True
+        self._parts = []
+
+    def _current(self, record: JournalRecord, *, lenient: bool) -> Verdict:
+        if record.headers.kind is RecordKind.SNAP:
+            return self._snapshot_part(record, lenient=lenient)
+        if not self.open:
+            return Verdict.VOID
+        self.worker = record.headers.worker
+        self.acked = max(self.acked, min(record.headers.acked, self.next))
+        if record.headers.kind is RecordKind.OUTS:
+            return self._outputs(record)
+        self._change(record.body())
+        return Verdict.FOLDED
+
+    def _snapshot_part(self, record: JournalRecord, *, lenient: bool) -> Verdict:
+        body = record.body()
+        if not isinstance(body, Snapshot) or body.part != len(self._parts) + 1:
+            self._parts = []
+            return Verdict.VOID
+        self._parts.append(body)
+        if body.part < body.parts:
+            return Verdict.FOLDED
+        parts, self._parts = self._parts, []
+        return self._snapshot(parts, lenient=lenient)
+
+    def _snapshot(self, parts: Sequence[Snapshot], *, lenient: bool) -> Verdict:
+        """F3 and F4: the first snapshot opens the epoch for readers that came the right way; later ones refresh the state."""
+        head = parts[0]
+        if self._floating:
+            self._floating = False
+            self.next = self.began = head.upto
+        elif head.upto > self.next:
+            self.gap = True
+            return Verdict.GAP
+        elif not self.open and not self._came_right(head) and not lenient:
+            return Verdict.REREAD
+        self.open = True
+        self.history = list(head.history)
+        self.acked = max(self.acked, head.acked)
+        self.controls = head.controls
+        self.opened = self.opened or head.controls.opened
+        self.native_id = head.controls.native_id or self.native_id
+        self.failed, self.cancelled = head.controls.failed, head.controls.cancelled
+        self._keep(parts)
+        return Verdict.FOLDED
+
+    def _came_right(self, head: Snapshot) -> bool:
+        """Equal number and equal former epoch prove the whole prefix: within an epoch nothing is ever published twice."""
+        former = head.history[-2] if len(head.history) > 1 else None
+        return head.at == self.next and self._previous == ((former.num, former.nonce) if former else NO_EPOCH)
+
+    def _keep(self, parts: Sequence[Snapshot]) -> None:
+        if self.done is None:
+            return
+        for part in parts:
+            self.done.merge(part.done)
+        pieces = [part.common_data for part in parts if part.common_data is not None]
+        self.common_data = b"".join(pieces) if pieces else None
+        self.common_key = parts[0].common_key
+
+    def _outputs(self, record: JournalRecord) -> Verdict:
+        """F5: in unbroken order or not at all. Nothing is buffered; a gap ends with the next epoch."""
+        headers = record.headers
+        if headers.first < self.next:
+            return Verdict.VOID
+        if headers.first > self.next:
+            self.gap = True
+            return Verdict.GAP
+        body = record.body()
+        if not isinstance(body, Outputs) or len(body.outputs) != headers.count:
+            return Verdict.VOID
+        if self.done is not None:
+            for number, output in enumerate(body.outputs, headers.first):
+                self.done.add(output.task_id, output.of, number)
+                if output.exception is not None:
+                    self._count(output.exception)
+        self.next += headers.count
+        return Verdict.VISIBLE
+
+    def _count(self, exception: SymphonyException) -> None:
+        if exception.error_type == ErrorType.CANCELLED:
+            self.cancelled += 1
+        else:
+            self.failed += 1
+
+    def _change(self, body: RecordBody) -> None:
+        match body:
+            case Opened():
+                self.opened, self.native_id = True, body.native_id
+            case StateChange():
+                self.acked = max(self.acked, min(body.acked, self.next))
+                self.controls = body.controls
+            case CommonData():
+                if self.done is not None:
+                    self.common_data, self.common_key = body.data, body.key
+            case Refused():
+                self.refused = body
+            case Closed():
+                self.closed = body
+            case Mark() | Snapshot() | Outputs():
+                raise RecordError("a record's kind contradicts its body")
+
+
+def rebase(fold: Fold, num: int, nonce: bytes, position: int) -> int | None:
+    """Return where a cursor or acknowledgement of epoch (num, nonce) stands in this journal; None when the journal is behind it.
+
+    A result below ``position`` means that confirmed records were lost and their numbers used again: the client is told ``rewound``.
+    """
+    for index, epoch in enumerate(fold.history):
+        if (epoch.num, epoch.nonce) == (num, nonce):
+            return min([position, *(later.base for later in fold.history[index + 1 :])])
+    if num == 0:
+        return position
+    if num > fold.num:
+        return None
+    return min(position, fold.acked)
