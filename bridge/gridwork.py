@@ -102,20 +102,23 @@ class GridWork:
     async def cancel(self, tasks: Iterable[bytes]) -> None:
         """Ask the grid to drop tasks that were handed over; each ends with an outcome."""
         wanted = [task for task in tasks if task in self.running]
-        if wanted and isinstance(self._session, Cancellable):
-            await self._session.cancel(wanted)
+        session: object = self._session
+        if wanted and isinstance(session, Cancellable):
+            await session.cancel(wanted)
 
     async def hold(self, *, suspended: bool) -> None:
         """Suspend or resume."""
         self.held = suspended
-        if isinstance(self._session, Suspendable):
-            await (self._session.suspend() if suspended else self._session.resume())
+        session: object = self._session
+        if isinstance(session, Suspendable):
+            await (session.suspend() if suspended else session.resume())
         self.wake()
 
     async def prioritise(self, priority: int) -> None:
         """Set the session's weight where the grid knows one."""
-        if isinstance(self._session, Prioritised):
-            await self._session.prioritise(priority)
+        session: object = self._session
+        if isinstance(session, Prioritised):
+            await session.prioritise(priority)
 
     async def close(self, *, destroy: bool) -> None:
         """End the grid session and all background work. Idempotent."""

@@ -161,6 +161,8 @@ class SessionOwner:
         self._safe = -1.0
         self._open_at = 0.0
         self._lost = False
+        self.over = asyncio.Event()
+        """Set by the worker when this owner has left it."""
         self._beside: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -185,6 +187,15 @@ class SessionOwner:
             await self._channel.aclose()
             await self._writer.aclose()
             await self._publisher.aclose()
+
+    def holds_other_claim(self, channel: SessionChannel) -> bool:
+        """Whether this owner still holds its session by another claim than the one on ``channel``."""
+        return self._channel.alive and self._channel.claim_id != channel.claim_id
+
+    async def give_up(self) -> None:
+        """Close the channel (the broker has taken the claim back already, it was delivered anew) and wait until this owner has ended."""
+        await self._channel.aclose()
+        await self.over.wait()
 
     def summary(self) -> SessionSummary:
         """Return the session as it is now."""

@@ -120,10 +120,7 @@ class Worker:
             await self._bury_claim(channel, str(exc))
             return
         log = _log.bind(session=claim.sid.hex(), lane=claim.lane)
-        if claim.sid in self._owners:
-            # Two claims of one session (a repeated publish): one owner in this process is enough, and it holds the other claim.
-            await channel.ack_claim()
-            await channel.aclose()
+        if not await self._make_way(claim.sid, channel):
             return
         owner = SessionOwner(channel=channel, claim=claim, memory=self._memory(claim.sid), tools=self._tools(), log=log)
         self._owners[claim.sid] = owner
@@ -137,8 +134,20 @@ class Worker:
             log.exception("session failed; another owner will take it over")
         finally:
             del self._owners[claim.sid]
+            owner.over.set()
             self._metrics.sessions.set(len(self._owners))
             self._room.set()
+
+    async def _make_way(self, sid: bytes, channel: SessionChannel) -> bool:
+        """Let a former owner of the same session in this process end first. False: the claim is surplus and was used up."""
+        while (former := self._owners.get(sid)) is not None:
+            if former.holds_other_claim(channel):
+                # A claim that was published twice: one owner is enough.
+                await channel.ack_claim()
+                await channel.aclose()
+                return False
+            await former.give_up()
+        return True
 
     async def _bury_claim(self, channel: SessionChannel, reason: str) -> None:
         _log.error("claim cannot be read", reason=reason, claim=channel.claim_id)

@@ -98,6 +98,14 @@ class SessionChannel:
         """
         await self._channel.count(queue, within=within)
 
+    async def count(self, queue: str, within: float = 5.0) -> int:
+        """Return how many messages lie ready in the queue.
+
+        Raises:
+            BrokerError: The channel is dead.
+        """
+        return await self._channel.count(queue, within=within)
+
     async def consume(self, queue: str, *, prefetch: int, sink: Callable[[InputDelivery], None]) -> None:
         """Begin to take inputs. ``sink`` gets them in the broker's order, inside the event loop, and must not raise.
 

@@ -92,13 +92,14 @@ class JournalWriter:
         self._pub = 0
         return self._nonce
 
-    def append(self, kind: RecordKind, body: RecordBody, *, first: int = 0, scan: Position | None = None) -> Appended:
+    def append(self, kind: RecordKind, body: RecordBody, *, first: int = 0, acked: int = 1, scan: Position | None = None) -> Appended:
         """Publish the next record at once, behind all that were appended before.
 
         Args:
             kind: The record's kind.
             body: What it says.
             first: For outputs: the sequence number of the first.
+            acked: The client has acknowledged all outputs below this number.
             scan: A sound place to start reading, once one was read back.
 
         Raises:
@@ -117,6 +118,7 @@ class JournalWriter:
             worker=self._worker,
             digest=body_digest(raw),
             scan=scan,
+            acked=acked,
             first=first,
             count=len(body.outputs) if isinstance(body, Outputs) else 0,
         )
