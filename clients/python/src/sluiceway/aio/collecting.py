@@ -19,7 +19,7 @@ __all__ = ["Collector"]
 
 _RUN = 10_000
 _UNCLAIMED_MAX = 10_000
-_AT_ONCE = 16
+_AT_ONCE = 4
 
 
 class Collector:

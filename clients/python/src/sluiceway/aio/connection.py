@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +12,7 @@ from sluiceway.aio.opening import SessionPlan, open_session
 from sluiceway.aio.session import AsyncSession
 from sluiceway.codecs import Codec, Value
 from sluiceway.http.transport import Transport, post
-from sluiceway.records import CloseRequest, ConnectAnswer, SessionAnswer, SessionCreationAttributes
+from sluiceway.records import CloseRequest, ConnectAnswer, CreateSessionRequest, SessionAnswer, SessionCreationAttributes
 
 __all__ = ["AsyncConnection"]
 
@@ -75,18 +75,16 @@ class AsyncConnection:
         """
         plan = self._plan(codec)
         common = None if common_data is None else plan.codec.encode(common_data)
-        wanted = _overlaid(attributes or SessionCreationAttributes(), name=name, kind=type, priority=priority, tag=tag)
+        wanted = _request(attributes or SessionCreationAttributes(), name=name, type=type, priority=priority, tag=tag, common_data=common)
         answer = await ask(self._transport, post(f"{self._path}/sessions", wanted), SessionAnswer.read)
         session = plan.build(answer)
         if answer.state == "pending":
             await session.opened()
-        if common is not None:
-            await session.update_common_bytes(common)
         return session
 
     async def open_session(self, session_id: str, *, cursor: str | None = None, codec: str | Codec = "raw") -> AsyncSession:
         """Open a detached session again (Symphony's ``openSession``); see ``AsyncGateway.attach``."""
-        return await open_session(session_id, cursor=cursor, plan=self._plan(codec))
+        return await open_session(self._path, session_id, cursor=cursor, plan=self._plan(codec))
 
     async def close(self) -> None:
         """Close the connection with its sessions, as the grid would."""
@@ -99,12 +97,7 @@ class AsyncConnection:
         await self.close()
 
 
-def _overlaid(attributes: SessionCreationAttributes, *, name: str | None, kind: str | None, priority: int | None, tag: str | None) -> SessionCreationAttributes:
+def _request(attributes: SessionCreationAttributes, **named: Value) -> CreateSessionRequest:
     """Return the attributes with what was named beside them laid over."""
-    return replace(
-        attributes,
-        name=attributes.name if name is None else name,
-        type=attributes.type if kind is None else kind,
-        priority=attributes.priority if priority is None else priority,
-        tag=attributes.tag if tag is None else tag,
-    )
+    given = {one.name: getattr(attributes, one.name) for one in fields(attributes)}
+    return CreateSessionRequest(**{**given, **{name: value for name, value in named.items() if value is not None}})

@@ -15,7 +15,7 @@ from sluiceway.aio.calls import ask, get
 from sluiceway.aio.connection import AsyncConnection
 from sluiceway.aio.keepalive import KeepAlive
 from sluiceway.aio.means import Means
-from sluiceway.aio.opening import SessionPlan, open_session
+from sluiceway.aio.opening import SessionPlan, attach
 from sluiceway.aio.session import AsyncSession
 from sluiceway.codecs import Codec, standard_codecs
 from sluiceway.http.addresses import Addresses
@@ -140,10 +140,10 @@ class AsyncGateway:
 
         Args:
             session_id: The session.
-            cursor: Where to begin fetching, from ``session.cursor``; without it, behind what was acknowledged.
+            cursor: Where to begin fetching, from ``session.cursor``; without it, at the first output that is still kept.
             codec: As in ``create_session``.
         """
-        return await open_session(session_id, cursor=cursor, plan=self._plan(codec))
+        return await attach(session_id, cursor=cursor, plan=self._plan(codec))
 
 
 def _merged(options: GatewayOptions, *, token_file: Path | str | None, ca_file: Path | str | None) -> GatewayOptions:

@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from sluiceway.aio.calls import ask
+from sluiceway.aio.calls import ask, get, segment
 from sluiceway.aio.means import Means
 from sluiceway.aio.session import AsyncSession
 from sluiceway.codecs import Codec, find_codec
 from sluiceway.http.transport import post
-from sluiceway.records import OpenSessionRequest, SessionAnswer
+from sluiceway.records import OpenSessionRequest, SessionAnswer, SessionDescription
 
-__all__ = ["SessionPlan", "open_session"]
-
-_NO_CONNECTION = "-"
-"""Stands where a connection id would: a session id alone says which session is meant."""
+__all__ = ["SessionPlan", "attach", "open_session"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +39,16 @@ class SessionPlan:
         return session
 
 
-async def open_session(session_id: str, *, cursor: str | None, plan: SessionPlan) -> AsyncSession:
-    """Open an existing session (Symphony's ``openSession``: whoever opened it before has lost it)."""
-    call = post(f"/v1/connections/{_NO_CONNECTION}/sessions/open", OpenSessionRequest(session_id=session_id))
+async def open_session(connection_path: str, session_id: str, *, cursor: str | None, plan: SessionPlan) -> AsyncSession:
+    """Open a detached session (Symphony's ``openSession``)."""
+    call = post(f"{connection_path}/sessions/open", OpenSessionRequest(session_id=session_id))
     answer = await ask(plan.means.transport, call, SessionAnswer.read)
+    return plan.build(answer, cursor=cursor)
+
+
+async def attach(session_id: str, *, cursor: str | None, plan: SessionPlan) -> AsyncSession:
+    """Take up a session by its id alone; also a closed one, whose last outputs may still be there."""
+    found = await ask(plan.means.transport, get(f"/v1/sessions/{segment(session_id)}"), SessionDescription.read)
+    # An empty cursor is the beginning of the session's outputs.
+    answer = SessionAnswer(session_id=session_id, state=found.state, grid=found.grid, cluster=found.cluster, native_id=found.native_id, cursor="")
     return plan.build(answer, cursor=cursor)

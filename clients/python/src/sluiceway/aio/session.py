@@ -59,6 +59,7 @@ class AsyncSession(Steering):
         transport, background = means.transport, means.background
         super().__init__(transport=transport, path=path, codec=codec)
         self._answer = answer
+        self._begun_at = cursor
         self._keepalive = means.keepalive
         self._counting = Counting()
         self._sender = Sender(transport=transport, path=path, limits=limits or BulkLimits())
@@ -239,7 +240,7 @@ class AsyncSession(Steering):
         """Hand outputs of tasks that were sent before to who waits for them."""
         for task_id, waiter in waiters.items():
             waiter.accepted(task_id)
-            self._collector.expect(task_id, waiter, sent_before=True)
+            self._collector.expect(task_id, waiter, sent_before=self._begun_at != "")
 
     def take_back(self, task_id: str) -> None:
         """Ask the grid to cancel a task whose future was cancelled; may be called from any thread."""

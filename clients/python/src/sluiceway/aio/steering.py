@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from sluiceway.aio.calls import ask, get, segment
-from sluiceway.codecs import Codec, Value
+from sluiceway.codecs import Codec, RawCodec, Value
 from sluiceway.errors import GoneError, NotFoundError, SessionClosedError, UnavailableError
 from sluiceway.http.transport import Call, Transport, fresh_key, post
+from sluiceway.outputs import Output
 from sluiceway.records import CancelAnswer, CancelRequest, CloseRequest, PriorityRequest, Problem, SessionDescription, TaskOutputItem
 
 __all__ = ["Steering"]
@@ -59,14 +60,15 @@ class Steering:
 
         Raises:
             NotFoundError: The task has no visible output (yet).
+            TaskFailed: The task was unsuccessful.
         """
-        call = Call(method="GET", path=f"{self._path}/outputs/{segment(task_id)}", accept="application/octet-stream, application/problem+json;q=0.5")
-        return (await self._transport.call(call)).body
+        item = await ask(self._transport, get(f"{self._path}/outputs/{segment(task_id)}"), TaskOutputItem.read)
+        return Output(item, RawCodec()).result()  # type: ignore[no-any-return] # the raw codec's values are bytes
 
     async def single_output(self, task_id: str) -> TaskOutputItem | None:
         """Return one task's output by its id; None when it has none yet."""
         try:
-            return TaskOutputItem(task_id=task_id, sequence=0, successful=True, output=await self.output(task_id))
+            return await ask(self._transport, get(f"{self._path}/outputs/{segment(task_id)}"), TaskOutputItem.read)
         except NotFoundError:
             return None
 

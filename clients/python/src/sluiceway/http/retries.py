@@ -17,7 +17,7 @@ ELSEWHERE: Final = frozenset({"draining", "overloaded", "broker-unavailable", "h
 _FEW: Final = frozenset({"internal-error", "http-500"})
 """Codes of failures that a repetition may cure, but seldom does when the second one failed too."""
 
-_TRANSIENT: Final = frozenset({429, 502, 503, 504})
+_TRANSIENT: Final = frozenset({408, 429, 502, 503, 504})
 _FEW_ATTEMPTS: Final = 3
 
 
@@ -54,7 +54,7 @@ def backoff(policy: RetryPolicy, failures: int, chance: random.Random) -> float:
 
 
 def may_retry(status: int, code: str, attempts: int) -> bool:
-    """Tell whether a refused request may be repeated with the same ``Idempotency-Key``; 4xx other than 429 never."""
+    """Tell whether a refused request may be repeated with the same ``Idempotency-Key``; 4xx other than 408 and 429 never."""
     if code in _FEW:
         return attempts < _FEW_ATTEMPTS
     return status in _TRANSIENT
