@@ -1,0 +1,1 @@
+"""Who may do what: a workflow of small steps with default deny."""
