@@ -141,9 +141,10 @@ class SessionChannel:
         self._channel.nack(delivery_tag, requeue=requeue)
 
     async def ack_claim(self) -> None:
-        """Use up the claim: nobody will be offered the session by it again. Close the channel next."""
-        self._channel.ack(self._claim_tag)
-        await self._channel.flush()
+        """Use up the claim: nobody will be offered the session by it again. Close the channel next: its answer proves the acknowledgement."""
+        if self.alive:
+            self._channel.ack(self._claim_tag)
+            await self._channel.outlet.drained()
 
     async def aclose(self) -> None:
         """Give up the session: what is not acknowledged goes back to the broker, all at once."""
@@ -195,7 +196,7 @@ class ClaimSource:
             else:
                 delivered.set_result(message)
 
-        def lose() -> None:
+        def lose(_: str) -> None:
             if not delivered.done():
                 delivered.set_exception(BrokerUnavailableError("the channel was lost"))
                 delivered.exception()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import aiormq
 from aiormq.exceptions import DeliveryError, PublishError
 from pamqp import commands as spec
 
-from broker.errors import BrokerError, BrokerUnavailableError, RejectedError, UnconfirmedError, UnroutableError, broker_errors
+from broker.channel import HeldChannel
+from broker.errors import BrokerError, BrokerUnavailableError, RejectedError, UnconfirmedError, UnroutableError
 from broker.frames import publish_frames
-from broker.outlet import Outlet
 
 __all__ = ["ConfirmingChannel", "Parcel"]
-
-_CLOSE_WITHIN: Final = 3.0
 
 
 class Parcel:
@@ -96,25 +94,22 @@ class ConfirmingChannel:
     """A channel in confirm mode.
 
     Args:
-        channel: A fresh channel of aiormq with confirms, on which nobody else publishes.
+        raw: A fresh channel of aiormq with confirms, on which nobody else publishes.
     """
 
-    def __init__(self, channel: aiormq.Channel) -> None:
-        self._channel = channel
-        self._outlet = Outlet(channel)
+    def __init__(self, raw: aiormq.Channel) -> None:
+        self._channel = HeldChannel(raw)
         # aiormq looks up who waits for a confirm here; it only calls what ``Parcel`` has.
-        self._confirms = cast("dict[int, Any]", channel.confirmations)
-        self._ids = channel.message_id_delivery_tag
+        self._confirms = cast("dict[int, Any]", raw.confirmations)
+        self._ids = raw.message_id_delivery_tag
         self._in_flight: set[Parcel] = set()
-        self._closing: asyncio.Task[None] | None = None
-        self._on_closed: Callable[[ConfirmingChannel], None] | None = None
-        self._lost = channel.closing
-        self._lost.add_done_callback(self._on_lost)
+        self._retired = False
+        self._channel.on_closed(self._fail_all)
 
     @property
     def alive(self) -> bool:
         """Whether messages can be sent."""
-        return not self._lost.done() and self._on_closed is None
+        return not self._retired and self._channel.alive
 
     def send(self, parcel: Parcel) -> None:
         """Send a message; its outcome is set when the answer comes."""
@@ -127,9 +122,9 @@ class ConfirmingChannel:
             # aiormq finds the owner of a returned message by its id: with two of the same id in flight, the wrong one would count as stored.
             parcel.fail(ValueError(f"a message with the id {parcel.message_id!r} is still in flight"))
             return
-        channel = self._channel
-        raw = publish_frames(
-            channel.number,
+        raw = self._channel.raw
+        frames = publish_frames(
+            raw.number,
             exchange=parcel.exchange,
             key=parcel.key,
             body=parcel.body,
@@ -137,23 +132,23 @@ class ConfirmingChannel:
             message_id=parcel.message_id,
             mandatory=parcel.mandatory,
             persistent=parcel.persistent,
-            largest=channel.max_content_size,
+            largest=raw.max_content_size,
         )
-        channel.delivery_tag = tag = channel.delivery_tag + 1
+        raw.delivery_tag = tag = raw.delivery_tag + 1
         self._confirms[tag] = parcel
         self._ids[parcel.message_id] = tag
         self._in_flight.add(parcel)
         parcel.channel = self
         # The bytes are the outlet's now; a parcel may outlive them by the whole deadline.
         parcel.body = b""
-        self._outlet.write(raw)
+        self._channel.outlet.write(frames)
 
     def forget(self, parcel: Parcel) -> None:
         """Drop a message whose outcome is known."""
         self._in_flight.discard(parcel)
         self._ids.pop(parcel.message_id, None)
-        if not self._in_flight and self._on_closed is not None:
-            self._begin_close()
+        if self._retired and not self._in_flight:
+            self._channel.abandon()
 
     def retire(self, *, on_closed: Callable[[ConfirmingChannel], None]) -> None:
         """Take nothing more, and close once nothing is on its way any longer.
@@ -161,40 +156,16 @@ class ConfirmingChannel:
         Args:
             on_closed: Called in the end.
         """
-        self._on_closed = on_closed
+        self._retired = True
+        self._channel.on_closed(lambda _: on_closed(self))
         if not self._in_flight:
-            self._begin_close()
+            self._channel.abandon()
 
     async def aclose(self) -> None:
         """Return when the channel is closed; what is still on its way fails."""
         self._fail_all("the publisher was closed")
-        if self._closing is None:
-            self._begin_close()
-        if self._closing is not None:
-            await asyncio.wait([self._closing])
-
-    def _begin_close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close(), name="closing a channel")
-
-    async def _close(self) -> None:
-        try:
-            self._outlet.close()
-            with broker_errors("closing a channel"):
-                async with asyncio.timeout(_CLOSE_WITHIN):
-                    await self._channel.close()
-        except BrokerUnavailableError:
-            # A blocked or dead connection answers nothing; the broker drops the channel with it.
-            return
-        finally:
-            if self._on_closed is not None:
-                self._on_closed(self)
-
-    def _on_lost(self, closing: asyncio.Future[Any]) -> None:
-        reason = "" if closing.cancelled() else str(closing.exception() or "")
-        self._outlet.close()
-        self._fail_all(f"the channel was lost: {reason}")
+        await self._channel.aclose()
 
     def _fail_all(self, reason: str) -> None:
         for parcel in list(self._in_flight):
-            parcel.fail(UnconfirmedError(reason))
+            parcel.fail(UnconfirmedError(f"the channel was lost: {reason}"))

@@ -11,7 +11,7 @@ from pamqp.body import ContentBody
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
-__all__ = ["ack_frame", "nack_frame", "publish_frames"]
+__all__ = ["ack_frame", "close_frame", "nack_frame", "publish_frames"]
 
 _ACK: Final = struct.Struct(">BHIHHQBB")
 _METHOD: Final = 1
@@ -21,6 +21,11 @@ _BASIC_ACK: Final = 80
 _BASIC_NACK: Final = 120
 _ACK_BYTES: Final = 13
 _REQUEUE: Final = 2
+
+
+def close_frame(channel: int) -> bytes:
+    """Return ``channel.close``."""
+    return marshal(spec.Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0), channel)
 
 
 def ack_frame(channel: int, tag: int, *, multiple: bool = False) -> bytes:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import aiormq
-import msgspec
 from aiormq.abc import DeliveredMessage
 from pamqp import commands as spec
 
 from broker.consuming import ConsumingChannel
 from broker.dead import bury
-from broker.errors import BrokerUnavailableError, broker_errors
+from broker.errors import BrokerUnavailableError
 from broker.link import Broker
 from broker.publishing import Publisher
 from schemas.messages import decode_token, encode_token
@@ -24,17 +22,10 @@ __all__ = ["FreeLanes", "LaneLease"]
 _IDLE_CHANNELS: Final = 4
 
 
-class _TokenChannel(msgspec.Struct, frozen=True, eq=False):
-    """A channel for taking tokens, seen from both of its sides."""
-
-    raw: aiormq.Channel
-    acks: ConsumingChannel
-
-
 class LaneLease:
     """A token that was taken and not yet used up. When its channel dies, the broker puts it back."""
 
-    def __init__(self, *, lane: int, tag: int, channel: _TokenChannel, source: FreeLanes) -> None:
+    def __init__(self, *, lane: int, tag: int, channel: ConsumingChannel, source: FreeLanes) -> None:
         self.lane = lane
         self._tag = tag
         self._channel = channel
@@ -42,12 +33,12 @@ class LaneLease:
 
     async def keep(self) -> None:
         """Use the token up: the lane is the session's now. On a dead channel the token went back, a surplus that does no harm."""
-        self._channel.acks.ack(self._tag)
+        self._channel.ack(self._tag)
         await self._source.finish(self._channel)
 
     async def give_back(self) -> None:
         """Put the token back for others."""
-        self._channel.acks.nack(self._tag)
+        self._channel.nack(self._tag)
         await self._source.finish(self._channel)
 
 
@@ -68,7 +59,7 @@ class FreeLanes:
         self._cluster = cluster
         self._topology = ClusterTopology(cluster=cluster)
         self._publisher = publisher
-        self._idle: list[_TokenChannel] = []
+        self._idle: list[ConsumingChannel] = []
 
     async def take(self, *, within: float) -> LaneLease | None:
         """Take one token, or return ``None`` when there is none.
@@ -83,7 +74,7 @@ class FreeLanes:
                 message = await self._get(channel, end)
                 lease = await self._lease(channel, message) if message is not None else None
             except BaseException:
-                await channel.acks.aclose()
+                await channel.aclose()
                 raise
             if message is None:
                 await self.finish(channel)
@@ -107,37 +98,35 @@ class FreeLanes:
         """
         channel = await self._channel(within=within)
         try:
-            return await channel.acks.count(self._topology.free.name, within=within)
+            return await channel.count(self._topology.free.name, within=within)
         finally:
             await self.finish(channel)
 
     async def aclose(self) -> None:
         """Close the channels that wait for the next request."""
         while self._idle:
-            await self._idle.pop().acks.aclose()
+            await self._idle.pop().aclose()
 
-    async def finish(self, channel: _TokenChannel) -> None:
+    async def finish(self, channel: ConsumingChannel) -> None:
         """Take a channel back whose token is settled."""
-        if channel.acks.alive and len(self._idle) < _IDLE_CHANNELS:
+        if channel.alive and len(self._idle) < _IDLE_CHANNELS:
             self._idle.append(channel)
         else:
-            await channel.acks.aclose()
+            await channel.aclose()
 
-    async def _channel(self, *, within: float) -> _TokenChannel:
+    async def _channel(self, *, within: float) -> ConsumingChannel:
         while self._idle:
             channel = self._idle.pop()
-            if channel.acks.alive:
+            if channel.alive:
                 return channel
-        raw = await self._broker.consuming.channel(within=within)
-        return _TokenChannel(raw, ConsumingChannel(raw))
+        return ConsumingChannel(await self._broker.consuming.channel(within=within))
 
-    async def _get(self, channel: _TokenChannel, end: float) -> DeliveredMessage | None:
-        with broker_errors("taking a free lane"):
-            async with asyncio.timeout_at(end):
-                message = await channel.raw.basic_get(self._topology.free.name)
+    async def _get(self, channel: ConsumingChannel, end: float) -> DeliveredMessage | None:
+        within = max(0.0, end - asyncio.get_running_loop().time())
+        message = await channel.call(channel.raw.basic_get(self._topology.free.name), doing="taking a free lane", within=within)
         return message if isinstance(message.delivery, spec.Basic.GetOk) else None
 
-    async def _lease(self, channel: _TokenChannel, message: DeliveredMessage) -> LaneLease | None:
+    async def _lease(self, channel: ConsumingChannel, message: DeliveredMessage) -> LaneLease | None:
         tag = message.delivery_tag
         if tag is None:
             raise BrokerUnavailableError("the broker delivered a token without a tag")
@@ -146,7 +135,7 @@ class FreeLanes:
         except RecordError as exc:
             # Nobody can ever use it, and given back it would come first again: it goes where operators look.
             await bury(self._publisher, message.body, key=f"{self._cluster}.free", reason=str(exc))
-            channel.acks.ack(tag)
+            channel.ack(tag)
             await self.finish(channel)
             return None
         return LaneLease(lane=lane, tag=tag, channel=channel, source=self)

@@ -12,6 +12,7 @@ from typing import Final, Self
 import aiormq
 from yarl import URL
 
+from broker.background import Background
 from broker.errors import BrokerUnavailableError, broker_errors
 from runtime.logs import get_logger
 from runtime.settings import BrokerSettings, broker_urls
@@ -45,20 +46,16 @@ class BrokerLink:
         self._tls: ssl.SSLContext | None = None
         # Every process begins at a node of its own choice: the load spreads without anybody planning it.
         self._node = random.randrange(len(settings.urls))  # noqa: S311 - spreads load, guards nothing
-        self._tasks = asyncio.TaskGroup()
-        self._supervising: asyncio.Task[None] | None = None
+        self._background = Background()
 
     async def __aenter__(self) -> Self:
         """Begin to connect; does not wait for success."""
-        await self._tasks.__aenter__()
-        self._supervising = self._tasks.create_task(self._supervise(), name=f"broker link {self._name}")
+        await self._background.start(self._supervise(), name=f"broker link {self._name}")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the connection."""
-        if self._supervising is not None:
-            self._supervising.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self._background.stop(kind, error, trace)
 
     @property
     def name(self) -> str:

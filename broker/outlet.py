@@ -17,7 +17,7 @@ class Outlet:
     next write waits until the socket has taken the last, so that a slow broker is felt by whoever counts what it has unconfirmed.
 
     Args:
-        channel: The channel; nobody else may publish on it.
+        channel: The channel.
     """
 
     def __init__(self, channel: aiormq.Channel) -> None:
@@ -25,35 +25,40 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[bytes] = []
         self._busy = False
-        self._closed = False
+        self._ended = False
         self._putting: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
 
     def write(self, raw: bytes) -> None:
-        """Send whole frames; dropped when the channel is closed already."""
-        if self._closed:
+        """Send whole frames; dropped when the last one was sent already."""
+        if self._ended:
             return
         self._waiting.append(raw)
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._flush)
 
-    async def drained(self) -> None:
-        """Return when the socket has taken everything that was written, so that aiormq's own next frame comes behind it."""
-        while not self._closed and (self._waiting or self._drained is not None):
-            self._flush()
-            if self._drained is not None:
-                await asyncio.wait([self._drained])
+    def end(self, raw: bytes) -> None:
+        """Send the last frame, behind all others."""
+        self.write(raw)
+        self._ended = True
 
-    def close(self) -> None:
-        """Send nothing more."""
-        self._closed = True
+    def drop(self) -> None:
+        """Send nothing more, what waits included: nobody reads it."""
+        self._ended = True
         self._waiting.clear()
         if self._putting is not None:
             self._putting.cancel()
 
+    async def drained(self) -> None:
+        """Return when the socket has taken everything that was written, so that aiormq's own next frame comes behind it."""
+        while not self._ended and (self._waiting or self._drained is not None):
+            self._flush()
+            if self._drained is not None:
+                await asyncio.wait([self._drained])
+
     def _flush(self) -> None:
-        if self._drained is not None or self._closed:
+        if self._drained is not None:
             return
         if not self._waiting:
             self._busy = False

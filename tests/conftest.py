@@ -29,6 +29,8 @@ def loop_guard() -> Iterator[BlockBuster]:
     # Writing a log line to a pipe or a file is the one thing that may wait: losing lines would be worse.
     for function in guard.functions.values():
         function.can_block_in("runtime/logs.py", {"write", "flush"})
+        # The same for the source lines that a logged traceback shows.
+        function.can_block_in("linecache.py", {"checkcache", "updatecache"})
     guard.activate()
     yield guard
     guard.deactivate()

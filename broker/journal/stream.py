@@ -82,7 +82,7 @@ class StreamReader:
             if "replica" in str(exc):
                 await broker.consuming.move_on()
             raise
-        channel.on_closed(reader._wake.set)
+        channel.on_closed(lambda _: reader._wake.set())
         try:
             yield reader
         finally:
