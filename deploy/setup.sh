@@ -56,6 +56,7 @@ missing_packages() {
         have java || echo default-jre-headless
         [ -e /usr/share/java/ecj.jar ] || echo libecj-java
         have haproxy || echo haproxy
+        have openssl || echo openssl
     fi
 }
 

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Makes what the containers of compose.yaml share in /state, and the broker's lanes. What is there already stays.
+# The token in /state/token opens every grid: docker compose exec gateway1 cat /state/token
 set -eu
 umask 077
-cd /state
+cd "${SLUICEWAY_STATE:-/state}"
+url=${SLUICEWAY_BROKER_URL:-amqp://sluiceway@rabbitmq:5672}
 
 printf '%s\n' "$SLUICEWAY_BROKER_PASSWORD" >broker-password
 
@@ -14,4 +16,10 @@ fi
 
 [ -e keys.json ] || sluiceway keys create keys.json
 
-sluiceway broker setup --cluster RNDBCARDI_PROD --lanes 64 --url amqp://sluiceway@rabbitmq:5672 --password-file broker-password
+if [ ! -e token ]; then
+    rm -f tokens.json
+    sluiceway token create compose --file tokens.json >token.draft
+    mv token.draft token
+fi
+
+sluiceway broker setup --cluster RNDBCARDI_PROD --lanes 64 --url "$url" --password-file broker-password
