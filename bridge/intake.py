@@ -80,7 +80,7 @@ class Intake:
             if held.again is not None:
                 held.again()
                 continue
-            for task, of in held.task_ids():
+            for task, _ in held.task_ids():
                 complete = self._attach(held, task) and complete
             self._holding.settle(held, self._loop.time())
         return complete

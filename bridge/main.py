@@ -54,9 +54,7 @@ async def serve(settings: BridgeSettings) -> None:
         async def readiness() -> Readiness:
             return Readiness(ready=worker.ready, problems=() if worker.ready else ("the broker is away or the worker is draining",))
 
-        status = await stack.enter_async_context(
-            StatusServer(host=settings.status.host, port=settings.status.port, registry=registry, readiness=readiness)
-        )
+        status = await stack.enter_async_context(StatusServer(host=settings.status.host, port=settings.status.port, registry=registry, readiness=readiness))
         _log.info("bridge ready", status_port=status.port)
         await worker.run(stop)
     _log.info("bridge stopped")

@@ -14,7 +14,8 @@ from bridge.connectors.base import Connector
 from bridge.events import Asked, Doubted, DrainAsked, Heard
 from bridge.metrics import BridgeMetrics
 from bridge.outcomes import OutcomeCache
-from bridge.owner import OwnerTools, SessionMemory, SessionOwner
+from bridge.owner import SessionOwner
+from bridge.session import OwnerTools, SessionMemory
 from bridge.settings import BridgeSettings
 from broker.claims import ClaimSource, SessionChannel
 from broker.control import ControlBus
@@ -89,7 +90,7 @@ class Worker:
             beating = tasks.create_task(self._beat())
             sending = tasks.create_task(self._send())
             async with asyncio.TaskGroup() as owners:
-                taking = tasks.create_task(self._take_claims(owners))
+                taking = owners.create_task(self._take_claims(owners))
                 await stop.wait()
                 await self._drain(taking)
             await self._send_beat()

@@ -146,6 +146,10 @@ class SessionChannel:
             self._channel.ack(self._claim_tag)
             await self._channel.outlet.drained()
 
+    def abandon(self) -> None:
+        """Take the session for lost from now on; ``aclose`` gives it back."""
+        self._channel.abandon()
+
     async def aclose(self) -> None:
         """Give up the session: what is not acknowledged goes back to the broker, all at once."""
         await self._channel.aclose()

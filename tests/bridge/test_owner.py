@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bridge.connectors.base import Outcome
 from bridge.settings import BridgeSettings, SessionSettings, WorkerSettings
 from bridge.worker import Worker
 from broker.claims import publish_claim
@@ -82,9 +81,7 @@ class Client:
         run = SubmissionRange(key_hash(session.sid, key or secrets.token_hex(8)), fingerprint(*payloads), len(payloads), 0, len(payloads))
         body = encode_inputs([TaskInput(payload, tag) for payload in payloads])
         headers = InputHeaders(sid=session.sid, kind=InputKind.INPUTS, ranges=(run,), digest=body_digest(body))
-        await self.publisher.publish(
-            exchange=self.topology.exchange.name, key=self.topology.input_key(session.lane), body=body, headers=headers.to_table()
-        )
+        await self.publisher.publish(exchange=self.topology.exchange.name, key=self.topology.input_key(session.lane), body=body, headers=headers.to_table())
 
     async def outputs(self, session: SessionId, count: int, *, cursor: Cursor = START, within: float = 15) -> list[VisibleOutputs]:
         """Read until ``count`` outputs have come."""
@@ -196,9 +193,9 @@ async def test_a_repeated_submission_is_run_once(client: Client, broker_settings
         await client.send(session, [b"z"], key="other")
         got = await client.outputs(session, 3)
 
-    assert [1, 2, 3] == numbers(got)
-    assert [b"x", b"y", b"z"] == payloads(got)
-    assert 3 == len(grid.runs)
+    assert numbers(got) == [1, 2, 3]
+    assert payloads(got) == [b"x", b"y", b"z"]
+    assert len(grid.runs) == 3
 
 
 async def test_inputs_are_given_up_only_after_the_delay(client: Client, broker_settings: BrokerSettings) -> None:
@@ -208,10 +205,10 @@ async def test_inputs_are_given_up_only_after_the_delay(client: Client, broker_s
         session = await client.create()
         await client.send(session, [b"x"])
         await client.outputs(session, 1)
-        owner = worker._owners[session.sid]  # noqa: SLF001 - what it holds is the fact under test
-        assert 1 == len(owner._holding)  # noqa: SLF001 - as above
+        owner = worker._owners[session.sid]
+        assert len(owner._session.holding) == 1
 
-        await eventually(lambda: not len(owner._holding), within=10)  # noqa: SLF001 - as above
+        await eventually(lambda: not len(owner._session.holding), within=10)
 
 
 async def test_a_drained_worker_hands_over_without_running_finished_work_again(client: Client, broker_settings: BrokerSettings) -> None:
@@ -227,10 +224,10 @@ async def test_a_drained_worker_hands_over_without_running_finished_work_again(c
         await client.send(session, [b"late"])
         later = await client.outputs(session, 1, cursor=got[-1].cursor(21))
 
-    assert 20 == len(first.runs)
-    assert [b"late"] == [payload for _, payload in second.runs]
-    assert [21] == numbers(later)
-    assert [b"late"] == payloads(later)
+    assert len(first.runs) == 20
+    assert [payload for _, payload in second.runs] == [b"late"]
+    assert numbers(later) == [21]
+    assert payloads(later) == [b"late"]
 
 
 async def test_tasks_of_an_owner_that_lost_its_channel_are_run_again_and_shown_once(client: Client, broker_settings: BrokerSettings) -> None:
@@ -242,8 +239,8 @@ async def test_tasks_of_an_owner_that_lost_its_channel_are_run_again_and_shown_o
         await client.send(session, [b"%d" % index for index in range(10)])
         await eventually(lambda: len(grid.runs) == 10, within=10)
         grid.stuck = False
-        owner = worker._owners.get(session.sid) or other._owners[session.sid]  # noqa: SLF001 - what a broker does that closes a channel
-        await owner._channel.aclose()  # noqa: SLF001 - as above
+        owner = worker._owners.get(session.sid) or other._owners[session.sid]
+        await owner._session.channel.aclose()
         got = await client.outputs(session, 10)
 
     assert list(range(1, 11)) == numbers(got)
@@ -264,4 +261,4 @@ async def test_an_unreadable_bundle_ends_in_failed_outputs(client: Client, broke
     outputs = [output for one in got for output in one.outputs]
     codes = {output.exception.code if output.exception else None for output in outputs}
     assert {"invalid-input", None} == codes
-    assert 3 == len(outputs)
+    assert len(outputs) == 3
