@@ -61,9 +61,7 @@ def show(file: _File, as_json: _Json = False) -> None:  # noqa: FBT002 - typer's
         return
     for entry in stored.tokens:
         until = f"expires {_day(entry.expires)}" if entry.expires else ""
-        typer.echo(
-            f"{entry.name}\t{','.join(entry.grids)}\tcreated {_day(entry.created)}\t{'expires ' + str(_day(entry.expires)) if entry.expires else ''}".rstrip()
-        )
+        typer.echo(f"{entry.name}\t{','.join(entry.grids)}\tcreated {_day(entry.created)}\t{until}".rstrip())
 
 
 @token.command()

@@ -135,7 +135,7 @@ class Edge:
         seconds = time.perf_counter() - exchange.started
         operation = exchange.route.operation
         self._metrics.request(operation, exchange.status, seconds, received=exchange.received, sent=exchange.sent, tasks=exchange.tasks)
-        self._audit.record(
+        line = self._audit.line(
             source=_source(scope),
             login=exchange.principal.name,
             action=operation,
@@ -145,6 +145,7 @@ class Edge:
             code=exchange.code,
             created=exchange.created,
         )
+        self._audit.record(line)
         self._log.debug("request", operation=operation, status=exchange.status, seconds=round(seconds, 6))
 
 

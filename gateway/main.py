@@ -33,13 +33,13 @@ from gateway.lifecycle import Lifecycle
 from gateway.metrics import GatewayMetrics
 from gateway.openapi import openapi
 from gateway.owners import Owners
-from gateway.pages import Pages
+from gateway.pages import Pages, read_static
 from gateway.polling import Polling
 from gateway.presence import Presence
 from gateway.protocol import HeadLimits, limited_protocol
 from gateway.readers import Readers
-from gateway.security.audit import AuditTrail
-from gateway.security.tokens import Tokens
+from gateway.security.audit import AuditTrail, append
+from gateway.security.tokens import TokenFile, Tokens, load_tokens
 from gateway.security.workflow import Authenticate, Authorise, CheckTransport, Workflow
 from gateway.sessions import Sessions
 from gateway.settings import GatewaySettings
@@ -51,6 +51,7 @@ from runtime.metrics import process_registry
 from runtime.signals import stop_on_signals
 from runtime.status import Readiness, StatusServer
 from schemas.http import API_VERSION
+from schemas.sealing import KeyRing
 
 __all__ = ["Parts", "RunningGateway", "gateway", "serve"]
 
@@ -163,11 +164,24 @@ def _tls(settings: GatewaySettings) -> ssl.SSLContext:
     return context
 
 
+class _Files(msgspec.Struct, frozen=True):
+    ring: KeyRing
+    tokens: TokenFile
+    static: dict[str, bytes]
+
+
+def _read_files(settings: GatewaySettings) -> _Files:
+    """Read what is needed once; a gateway that cannot say who did what does not start."""
+    append(settings.audit.file, b"")
+    return _Files(load_ring(settings.keys.ring_file), load_tokens(settings.tokens.file), read_static())
+
+
 async def _parts(settings: GatewaySettings, name: str, metrics: GatewayMetrics, stack: AsyncExitStack) -> Parts:
     limits = settings.limits
-    audit = stack.enter_context(AuditTrail(path=settings.audit.file, gateway=name, required=settings.audit.required))
-    tokens = Tokens(path=settings.tokens.file)
-    identities = Identities(ring=load_ring(settings.keys.ring_file))
+    files = await asyncio.to_thread(_read_files, settings)
+    audit = AuditTrail(path=settings.audit.file, gateway=name, required=settings.audit.required)
+    tokens = Tokens(path=settings.tokens.file, stored=files.tokens)
+    identities = Identities(ring=files.ring)
     presence = Presence()
     grids = Grids(grids=settings.grids, presence=presence)
     broker = await stack.enter_async_context(Broker(settings=settings.broker, name=f"gateway {name}"))
@@ -175,8 +189,8 @@ async def _parts(settings: GatewaySettings, name: str, metrics: GatewayMetrics, 
     owners = await stack.enter_async_context(Owners(broker=broker, publisher=publisher, gateway=name, clusters=grids.clusters, presence=presence))
     spawn = await stack.enter_async_context(_background())
     readers = Readers(broker=broker, limits=limits, spawn=spawn)
-    sweeping = spawn(readers.keep_within_budget())
-    stack.callback(sweeping.cancel)
+    for loop in (readers.keep_within_budget(), tokens.watch(), audit.run()):
+        stack.callback(spawn(loop).cancel)
     lanes = await stack.enter_async_context(aclosing(Lanes(broker=broker, publisher=publisher, clusters=grids.clusters, metrics=metrics)))
     lifecycle = Lifecycle(readers=readers, owners=owners, broker=broker, spawn=spawn)
     acknowledger = Acknowledger(bus=owners.bus, presence=presence, spawn=spawn)
@@ -203,7 +217,7 @@ async def _parts(settings: GatewaySettings, name: str, metrics: GatewayMetrics, 
     workflow = Workflow(steps=[CheckTransport(), Authenticate(authenticators=[tokens]), Authorise()])
     edge = Edge(workflow=workflow, audit=audit, admission=admission, metrics=metrics, limits=limits)
     routes = interface(operations)
-    pages = Pages(document=openapi(routes, API_VERSION))
+    pages = Pages(document=openapi(routes, API_VERSION), static=files.static)
     app = build_app(routes=[*routes, *pages.routes()], edge=edge)
     return Parts(app=app, broker=broker, owners=owners, readers=readers, drain=drain, grids=grids)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from gateway.routes import Handler, Route
 from gateway.security.policies import Policy
 from schemas.problems import PROBLEMS
 
-__all__ = ["Pages"]
+__all__ = ["Pages", "read_static"]
 
 _STATIC: Final = Path(__file__).parent / "static"
 _HTML: Final = "text/html; charset=utf-8"
@@ -43,15 +43,21 @@ _DOCS: Final = """<!doctype html>
 """
 
 
+def read_static() -> dict[str, bytes]:
+    """Read the files that the pages consist of."""
+    return {name: (_STATIC / name).read_bytes() for name in _FILES}
+
+
 class Pages:
-    """Answers from memory: everything is read and made at start.
+    """Answers from memory.
 
     Args:
         document: The OpenAPI document.
+        static: The files that ``read_static`` read.
     """
 
-    def __init__(self, *, document: bytes) -> None:
-        files = {name: (media, (_STATIC / name).read_bytes()) for name, media in _FILES.items()}
+    def __init__(self, *, document: bytes, static: Mapping[str, bytes]) -> None:
+        files = {name: (media, static[name]) for name, media in _FILES.items()}
         files["openapi.json"] = (JSON, document)
         files["docs"] = (_HTML, _DOCS.encode())
         files["problems"] = (_HTML, _problems_page().encode())

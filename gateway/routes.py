@@ -26,7 +26,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     place: str = "query"
     description: str
-    schema: dict[str, object] = {"type": "string"}
+    schema: dict[str, object] = msgspec.field(default_factory=lambda: {"type": "string"})
     required: bool = False
 
 

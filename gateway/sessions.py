@@ -100,10 +100,8 @@ class Sessions:
     async def update(self, call: Call) -> Answer:
         """Replace the session's common data: stored in the lane behind the inputs before it, applied by the owner when it comes there."""
         session = self._identities.session(call.principal, call.path["sessionId"])
-        if call.content_type == OCTETS:
-            data = call.body
-        else:
-            data = decode(call.body, call.content_type, CommonDataRequest).common_data
+        plain = call.content_type == OCTETS
+        data = call.body if plain else decode(call.body, call.content_type, CommonDataRequest).common_data
         await self._lifecycle.require_open(session)
         given = call.header("idempotency-key")
         key = key_hash(b"common" + session.sid, given) if given else secrets.token_bytes(16)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 from gateway.problems import ProblemError
 from runtime.logs import get_logger
 
-__all__ = ["AuditLine", "AuditTrail"]
+__all__ = ["AuditLine", "AuditTrail", "append"]
 
 _MODE: Final = 0o640
+_KEPT_LINES: Final = 100_000
+_GATHER_SECONDS: Final = 0.02
+_RETRY_SECONDS: Final = 1.0
+_REFUSED: Final = 400
+_FAILED: Final = 500
 _encoder = msgspec.json.Encoder()
 
 
@@ -37,12 +44,13 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AuditTrail:
-    """Appends to the audit file. Context manager.
+    """Appends to the audit file, in a thread, since a disk may make its writer wait.
 
-    Each line is one ``write`` to a file opened for appending: several gateways of one host may share it.
+    Lines of some 20 ms go out as one ``write`` to a file opened for appending: several gateways of one host may share it. The file is opened
+    for each write, so that it may be moved away at any time.
 
     Args:
-        path: The file; made when missing, opened anew when it was moved away.
+        path: The file; made when missing.
         gateway: This process' name.
         required: Whether requests are refused while lines cannot be written.
     """
@@ -51,66 +59,80 @@ class AuditTrail:
         self._path = path
         self._gateway = gateway
         self._required = required
-        self._descriptor = -1
+        self._lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
+        self._more = asyncio.Event()
         self._log = get_logger(__name__)
         self.failing = False
-
-    def __enter__(self) -> Self:
-        """Open the file.
-
-        Raises:
-            OSError: It cannot be opened: a gateway that cannot say who did what does not start.
-        """
-        self._open()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
-        self._descriptor = -1
 
     def check(self) -> None:
         """Refuse a request that could not be written down.
 
         Raises:
-            ProblemError: The last line could not be written, and still none can.
+            ProblemError: Lines cannot be written at the moment.
         """
-        if self.failing and self._required and not self._write(b""):
+        if self.failing and self._required:
             raise ProblemError("overloaded", "the audit trail cannot be written at the moment")
 
-    def record(self, *, source: str, login: str, action: str, target: str, status: int, request_id: str, code: str, created: str) -> None:  # noqa: PLR0913 - the fields of the line
-        """Append one line."""
-        outcome = "success" if status < 400 else "refused" if status < 500 else "failed"  # noqa: PLR2004 - HTTP's classes of status
-        line = AuditLine(
+    def record(self, line: AuditLine) -> None:
+        """Add one line."""
+        self._lines.append(_encoder.encode(line) + b"\n")
+        self._more.set()
+
+    def line(self, *, source: str, login: str, action: str, target: str, status: int, request_id: str, code: str = "", created: str = "") -> AuditLine:
+        """Return the line of one request."""
+        return AuditLine(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             gateway=self._gateway,
             source=source,
             login=login,
             action=action,
             object=target[:1024],
-            outcome=outcome,
+            outcome="success" if status < _REFUSED else "refused" if status < _FAILED else "failed",
             status=status,
             request_id=request_id,
             code=code,
             created=created,
         )
-        self._write(_encoder.encode(line) + b"\n")
 
-    def reopen(self) -> None:
-        """Open the file of that name anew, after it was moved away."""
-        os.close(self._descriptor)
-        self._open()
-
-    def _open(self) -> None:
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
-
-    def _write(self, line: bytes) -> bool:
+    async def run(self) -> None:
+        """Write lines as they come until cancelled; then write the rest."""
         try:
-            os.write(self._descriptor, line or b"\n")
+            while True:
+                await self._more.wait()
+                await asyncio.sleep(_RETRY_SECONDS if self.failing else _GATHER_SECONDS)
+                await self.flush()
+        finally:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has gathered; what cannot be written is kept, up to 100,000 lines."""
+        self._more.clear()
+        lines = b"".join(self._lines)
+        count = len(self._lines)
+        if not count:
+            return
+        try:
+            await asyncio.to_thread(append, self._path, lines)
         except OSError as exc:
             if not self.failing:
-                self._log.error("audit line cannot be written", problem=exc.strerror)
+                self._log.error("audit lines cannot be written", problem=exc.strerror)
             self.failing = True
-            return False
+            self._more.set()
+            return
+        for _ in range(min(count, len(self._lines))):
+            self._lines.popleft()
         self.failing = False
-        return True
+
+
+def append(path: Path, lines: bytes) -> None:
+    """Append lines to the file; made with mode 0640 when missing.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    try:
+        if os.write(descriptor, lines) < len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)

@@ -5,8 +5,8 @@ The secrets are 256 random bits, so a plain hash is enough: there is no dictiona
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import os
 import re
 import secrets
 import time
@@ -28,7 +28,7 @@ _SCHEME: Final = "bearer "
 _VERSION: Final = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}\Z")
 _LOOK_SECONDS: Final = 1.0
-"""How often the file's state is asked for: a revoked token is refused after that long."""
+"""How often the file is looked at: a revoked token is refused after that long."""
 
 
 class TokenFileError(Exception):
@@ -115,51 +115,54 @@ class Tokens:
 
     Args:
         path: The file.
+        stored: What it held at start.
         clock: Seconds since the epoch.
-
-    Raises:
-        TokenFileError: The file cannot be read at start.
     """
 
-    def __init__(self, *, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, path: Path, stored: TokenFile, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
         self._log = get_logger(__name__)
-        self._looked = clock()
-        self._state = self._file_state()
-        self._entries = _by_hash(load_tokens(path))
+        self._state: tuple[int, int, int] | None = None
+        self._entries = _by_hash(stored)
 
     async def authenticate(self, credentials: str) -> Principal | None:
         """Return whose token it is; None when it is no bearer token, unknown, revoked or expired."""
         if credentials[: len(_SCHEME)].lower() != _SCHEME:
             return None
-        now = self._clock()
-        self._look(now)
         entry = self._entries.get(_digest(credentials[len(_SCHEME) :].strip()))
-        if entry is None or (entry.expires is not None and entry.expires <= now):
+        if entry is None or (entry.expires is not None and entry.expires <= self._clock()):
             return None
         return Principal(name=f"token|{entry.name}", grids=entry.grids)
 
-    def _look(self, now: float) -> None:
-        if abs(now - self._looked) < _LOOK_SECONDS:
-            return
-        self._looked = now
-        state = self._file_state()
-        if state == self._state:
-            return
+    async def watch(self) -> None:
+        """Read the file anew whenever it changes; runs until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def refresh(self) -> None:
+        """Read the file anew if it has changed."""
         try:
-            self._entries = _by_hash(load_tokens(self._path))
-            self._state = state
-            self._log.info("tokens read anew", count=len(self._entries))
+            stored = await asyncio.to_thread(self._read_if_changed)
         except TokenFileError as exc:
             self._log.error("token file cannot be read", problem=str(exc))
+            return
+        if stored is not None:
+            self._entries = _by_hash(stored)
+            self._log.info("tokens read", count=len(self._entries))
 
-    def _file_state(self) -> tuple[int, int, int]:
+    def _read_if_changed(self) -> TokenFile | None:
         try:
-            state = os.stat(self._path)  # noqa: PTH116 - the same call, without a new Path each second
-        except OSError:
-            return (0, 0, 0)
-        return (state.st_ino, state.st_mtime_ns, state.st_size)
+            found = self._path.stat()
+        except OSError as exc:
+            raise TokenFileError(f"{self._path}: {exc.strerror}") from exc
+        state = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if state == self._state:
+            return None
+        stored = load_tokens(self._path)
+        self._state = state
+        return stored
 
 
 def _by_hash(stored: TokenFile) -> dict[str, TokenEntry]:
