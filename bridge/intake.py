@@ -34,6 +34,7 @@ class Intake:
 
     Args:
         sid: The session's nonce.
+        initial: Key and fingerprint of the common data that came with the claim: the grid session opens with it.
         holding: Deliveries held.
         grid: Where tasks run.
         cache: Outcomes in hand.
@@ -45,6 +46,7 @@ class Intake:
         self,
         *,
         sid: bytes,
+        initial: bytes,
         holding: Holding,
         grid: GridWork,
         cache: OutcomeCache,
@@ -52,6 +54,7 @@ class Intake:
         clock: Callable[[], float],
     ) -> None:
         self._sid = sid
+        self._initial = initial
         self._holding = holding
         self._grid = grid
         self._cache = cache
@@ -242,7 +245,8 @@ class Intake:
             self._await_any_record(held)
             return
         self._holding.expect(held)
-        self._grid.offer_common_data(data)
+        if key != self._initial:
+            self._grid.offer_common_data(data)
         self._epoch.publish(RecordKind.COMMON, CommonData(key=key, data=data), lambda: self._holding.justified(held, self._loop.time()))
 
     def _fence(self, headers: InputHeaders, delivery: InputDelivery) -> None:

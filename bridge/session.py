@@ -98,7 +98,15 @@ class OwnedSession:
         self.input_queue = self.topology.lane_input(claim.lane).name
         self.holding = Holding()
         self.grid = GridWork(connector=tools.connector, tell=inbox.put, room=self._room, tasks=tasks)
-        self.intake = Intake(sid=claim.sid, holding=self.holding, grid=self.grid, cache=memory.cache, bury=self._bury, clock=time.time)
+        self.intake = Intake(
+            sid=claim.sid,
+            initial=claim.common_data_key,
+            holding=self.holding,
+            grid=self.grid,
+            cache=memory.cache,
+            bury=self._bury,
+            clock=time.time,
+        )
         self.fold = Fold(claim.sid)
         self.epoch: Epoch | None = None
         self.stage = Stage.OPENING

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from bridge.connectors.base import Cancellable, Connector, GridSession, GridTask, Outcome, SessionOpening, SessionRefusedError
+from bridge.connectors.base import Cancellable, Connector, GridSession, GridTask, Outcome, SessionOpening, SessionRefusedError, Updatable
 from bridge.connectors.local.profile import LocalSettings
 from schemas.symphony import ErrorType, SymphonyException
 
@@ -28,6 +28,7 @@ class EchoConnector(Connector):
     def __init__(self, *, stuck: bool = False) -> None:
         self.stuck = stuck
         self.runs: list[tuple[bytes, bytes]] = []
+        self.common: list[bytes] = []
 
     @staticmethod
     def settings() -> LocalSettings:
@@ -48,6 +49,8 @@ class EchoConnector(Connector):
     async def open_session(self, opening: SessionOpening) -> GridSession:
         if opening.application not in self.applications:
             raise SessionRefusedError("unknown-application", f"no application {opening.application}")
+        if opening.common_data is not None:
+            self.common.append(opening.common_data)
         return _EchoSession(self, opening.sid)
 
     @override
@@ -55,7 +58,7 @@ class EchoConnector(Connector):
         """Nothing to let go of."""
 
 
-class _EchoSession(GridSession, Cancellable):
+class _EchoSession(GridSession, Cancellable, Updatable):
     def __init__(self, grid: EchoConnector, sid: bytes) -> None:
         self._grid = grid
         self._sid = sid
@@ -81,6 +84,10 @@ class _EchoSession(GridSession, Cancellable):
     async def cancel(self, task_ids: Sequence[bytes]) -> None:
         gone = SymphonyException(error_type=ErrorType.CANCELLED.value, code="cancelled", message="cancelled")
         self._done.put_nowait([Outcome(task, None, gone, time.time()) for task in task_ids])
+
+    @override
+    async def update(self, common_data: bytes) -> None:
+        self._grid.common.append(common_data)
 
     @override
     async def close(self, *, destroy: bool) -> None:
