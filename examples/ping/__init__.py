@@ -1,0 +1,1 @@
+"""A service that does next to nothing, to measure everything around it."""
