@@ -140,6 +140,8 @@ class Diary(Service):
         entered = Path(self._file).read_text().splitlines().count(f"enter {name}")
         if rest and rest[0] == "exit":
             os._exit(9)
+        if rest and rest[0] == "hang":
+            signal.pause()
         if rest and rest[0] == "fatal":
             raise FatalException("no entry, ever", 12)
         if rest and entered <= int(rest[0]):

@@ -9,14 +9,17 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
+import uvloop
 
-from bridge.connectors.base import ConnectorError, GridTask, SessionRefusedError
+from bridge.connectors.base import ConnectorError, GridTask, Outcome, SessionRefusedError
 from bridge.connectors.local.connector import LocalConnector
-from bridge.connectors.local.profile import ApplicationProfile, LocalSettings
+from bridge.connectors.local.profile import ApplicationProfile, LocalSettings, SessionType
 from bridge.connectors.local.session import LocalSession
 from tests.connectors.contract import Gate, gate
 from tests.connectors.grids import Grid, Inbox, order, task_id
@@ -234,6 +237,86 @@ async def test_worker_processes_die_with_a_killed_bridge(tmp_path: Path, *, in_c
 
     assert alive_before
     await eventually(lambda: not _alive(pid), within=5)
+
+
+async def test_entering_that_hangs_is_ended(tmp_path: Path) -> None:
+    """A session_enter past session_enter_timeout is ended, tried again up to the limit, and then fails the session's tasks."""
+    profile = ApplicationProfile(
+        name="diary",
+        service="tests.connectors.probes:Diary",
+        session_enter_timeout=0.2,
+        session_types=(SessionType(name="default", session_retry_limit=1),),
+    )
+    async with LocalConnector(settings=LocalSettings(applications=(profile,), processes=1)) as connector:
+        session = await Grid(connector).open("diary", common_data=f"{tmp_path / 'diary'} x hang".encode())
+        await session.submit([order(1, "-"), order(2, "-")])
+        outcomes = await Inbox(session).take(2)
+
+        assert [one.exception and one.exception.code for one in outcomes] == 2 * ["session-enter-failed"]
+        assert (tmp_path / "diary").read_text().count("enter x") == 2
+
+
+def test_runs_on_uvloop() -> None:
+    """The bridge's event loop in production serves as well, for success and for lost processes."""
+
+    async def run() -> list[Outcome]:
+        async with LocalConnector(settings=_settings()) as connector:
+            session = await Grid(connector).open()
+            await session.submit([order(1, "echo", data=b"x" * 300_000), order(2, "vanish", code=4)])
+            return await Inbox(session).take(2)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        outcomes = runner.run(run())
+
+    assert [one.exception and one.exception.message for one in outcomes] == [None, "the service's process ended in the run: exit code 4"]
+
+
+async def test_everything_at_once_leaves_one_outcome_for_each_task() -> None:
+    """Whatever is cancelled, held, updated, prioritised or killed in between, each task has exactly one outcome in the end."""
+    random = Random(20_261)  # noqa: S311 (the same troubles in each run)
+    async with LocalConnector(settings=_settings(processes=2, waiting_tasks=200)) as connector:
+        grid = Grid(connector)
+        sessions = [await grid.open(priority=random.randint(1, 10_000)) for _ in range(4)]
+        inboxes = [Inbox(session) for session in sessions]
+        async with asyncio.TaskGroup() as group:
+            takers = [group.create_task(inbox.take(1500, within=30)) for inbox in inboxes]
+            for start in range(0, 1500, 30):
+                for session in sessions:
+                    assert isinstance(session, LocalSession)
+                    await _trouble(session, connector, random, start)
+                    await session.submit([_random_task(number, random) for number in range(start, start + 30)])
+
+        for taker in takers:
+            assert {one.task_id for one in taker.result()} == {task_id(number) for number in range(1500)}
+            assert {one.exception and one.exception.code for one in taker.result()} <= {None, "cancelled", "service-exception", "service-exited"}
+        for session, inbox in zip(sessions, inboxes, strict=True):
+            await session.close(destroy=False)
+            assert await inbox.rest() == []
+
+
+def _random_task(number: int, random: Random) -> GridTask:
+    if random.random() < 0.02:
+        return order(number, "sleep", seconds=random.choice([0.003, 0.1]))
+    if random.random() < 0.01:
+        return order(number, random.choice(["failure", "vanish", "bug"]), code=1)
+    return order(number, "echo", priority=random.choice([None, None, 1, 500]))
+
+
+async def _trouble(session: LocalSession, connector: LocalConnector, random: Random, start: int) -> None:
+    match random.randrange(8):
+        case 0:
+            await session.cancel([task_id(random.randrange(start + 1)) for _ in range(10)])
+        case 1:
+            await session.suspend()
+            await asyncio.sleep(0)
+            await session.resume()
+        case 2:
+            await session.update(random.randbytes(10))
+        case 3:
+            await session.prioritise(random.randint(1, 10_000))
+        case 4 if start % 300 == 0 and (pids := _pids(connector)):
+            with suppress(ProcessLookupError):
+                os.kill(pids[0], signal.SIGKILL)
 
 
 async def test_a_process_killed_between_tasks_costs_nothing() -> None:

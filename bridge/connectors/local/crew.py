@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from logging import getLogger
+from contextlib import suppress
 from typing import Final, Protocol
 
 from bridge.connectors.local.failing import describe_exit
@@ -12,8 +12,11 @@ from bridge.connectors.local.frames import Results, Start
 from bridge.connectors.local.process import WorkerProcess
 from bridge.connectors.local.profile import ApplicationProfile, LocalSettings
 from bridge.connectors.local.starting import StartError, start_worker
+from runtime.logs import get_logger
 
 __all__ = ["Crew", "Employer"]
+
+_log = get_logger(__name__)
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -62,7 +65,7 @@ class Crew:
         self._failures = 0
         self._attempted: list[asyncio.Future[str | None]] = []
         self._wanted = asyncio.Event()
-        self._log = getLogger(__name__)
+        self._stopping = False
         self.workers: list[WorkerProcess] = []
 
     @property
@@ -87,6 +90,7 @@ class Crew:
 
     async def stop(self) -> None:
         """Let idle processes destroy their services, end all others, and return when none is left."""
+        self._stopping = True
         for keeper in self._keepers:
             keeper.cancel()
         if self._keepers:
@@ -109,7 +113,7 @@ class Crew:
 
     async def _keep_on(self) -> None:
         pause = _FIRST_PAUSE
-        while True:
+        while not self._stopping:
             worker = await self._start()
             if worker is None:
                 await self._rest(pause)
@@ -118,7 +122,7 @@ class Crew:
             pause = _FIRST_PAUSE
             status = await worker.ended()
             self.workers.remove(worker)
-            self._log.warning("worker process ended", extra={"application": self._profile.name, "pid": worker.pid, "status": describe_exit(status)})
+            _log.warning("worker process ended", application=self._profile.name, pid=worker.pid, status=describe_exit(status))
             self._employer.lost(worker, status)
 
     async def _start(self) -> WorkerProcess | None:
@@ -136,7 +140,7 @@ class Crew:
         return worker
 
     def _failed(self, reason: str) -> None:
-        self._log.warning("worker process not started", extra={"application": self._profile.name, "reason": reason})
+        _log.warning("worker process not started", application=self._profile.name, reason=reason)
         self._failures += 1
         self._answer(reason)
         if not self.workers and self._failures >= self._settings.start_attempts:
@@ -152,7 +156,6 @@ class Crew:
         """Wait before the next attempt: at least the shortest pause, and no longer than until somebody wants a process."""
         self._wanted.clear()
         await asyncio.sleep(_FIRST_PAUSE)
-        try:
-            await asyncio.wait_for(self._wanted.wait(), pause)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wanted.wait()

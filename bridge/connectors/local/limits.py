@@ -42,6 +42,8 @@ class TimeLimits:
             return
         now = time.monotonic()
         due = now + (_STALL if window.pending > 1 and not window.stalled else self._profile.session_enter_timeout)
+        if window.entering():
+            due = min(due, window.since() + self._profile.session_enter_timeout)
         place = window.place()
         if place is not None:
             due = min(due, self._deadline(place[0], place[1], window.since() if window.running() is not None else now)[0])

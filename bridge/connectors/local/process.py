@@ -8,7 +8,7 @@ import signal
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from typing_extensions import override
@@ -59,8 +59,8 @@ class WorkerProcess(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (called by the event loop)."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        # uvloop's transports are not derived from asyncio's, so nothing can be checked here.
+        self._transport = cast("asyncio.Transport", transport)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,7 +125,8 @@ class WorkerProcess(asyncio.Protocol):
         """Stop the process, give it that many seconds for it, and return when it is gone."""
         self.stop()
         try:
-            await asyncio.wait_for(self.ended(), grace)
+            async with asyncio.timeout(grace):
+                await self.ended()
         except TimeoutError:
             self.kill()
             await self.ended()
@@ -136,7 +137,8 @@ class WorkerProcess(asyncio.Protocol):
             return 0
         status = await self._process.wait()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._lost.wait(), _LAST_WORDS)
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._lost.wait()
         if self._transport is not None:
             self._transport.abort()
         if self.timer is not None:

@@ -196,9 +196,13 @@ class LocalSession(GridSession, Cancellable, Suspendable, Updatable, Prioritised
 
     def put_back(self, tasks: Sequence[GridTask], cost: float) -> None:
         """Let tasks wait again that were taken at this cost each; they count as never begun."""
-        if not self._closed and tasks:
-            self.used -= cost * len(tasks) / self.weight
+        if self._closed or not tasks:
+            return
+        self.used -= cost * len(tasks) / self.weight
+        if self.aborted is None:
             self.queue.put_back(tasks)
+        else:
+            self.fail(tasks, self.aborted)
 
     def measure(self, results: Results, bundle: Bundle) -> None:
         """Learn what tasks take, and settle what was charged for them."""

@@ -215,7 +215,10 @@ def main(arguments: list[str]) -> int:
     """
     connection = socket.socket(fileno=int(arguments[0]))
     _die_with_bridge(connection)
+    # What the service starts in its turn must not keep the bridge's socket open.
+    connection.set_inheritable(False)
     page = memoryview(mmap.mmap(int(arguments[1]), PAGE_BYTES)).cast("Q")
+    os.close(int(arguments[1]))
     reader, outbox = FrameReader(connection), Outbox(connection=connection, page=page)
     start = reader.read()
     if not isinstance(start, Start):
