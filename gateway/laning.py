@@ -19,7 +19,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.problems import ProblemError
 from runtime.logs import get_logger
 from schemas.ids import Position, SessionId
-from schemas.messages import Claim, InputHeaders, InputKind, SubmissionRange, TaskInput, encode_inputs
+from schemas.messages import Claim, InputHeaders, InputKind, SubmissionRange
 from schemas.records import RecordKind, body_digest
 from schemas.topology import ClusterTopology
 
@@ -43,9 +43,8 @@ class CommonMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 def common_message(sid: bytes, key: bytes, fp: bytes, data: bytes) -> CommonMessage:
     """Return the message that brings common data to the session's owner."""
-    body = encode_inputs([TaskInput(data)])
-    headers = InputHeaders(sid=sid, kind=InputKind.COMMON, ranges=[SubmissionRange(key, fp, 1, 0, 1)], digest=body_digest(body))
-    return CommonMessage(key=key + fp, headers=headers.to_table(), body=body)
+    headers = InputHeaders(sid=sid, kind=InputKind.COMMON, ranges=[SubmissionRange(key, fp, 1, 0, 1)], digest=body_digest(data))
+    return CommonMessage(key=key + fp, headers=headers.to_table(), body=data)
 
 
 def lane_is_live(tail: Sequence[StreamRecord]) -> bool:

@@ -39,7 +39,7 @@ class InputKind(StrEnum):
 
     INPUTS = "inputs"
     COMMON = "common"
-    """New common data; its single range has count 1 and takes no sequence number."""
+    """New common data, which is the message's body as it is; its single range has count 1 and takes no sequence number."""
     FENCE = "fence"
     """Put there by the owner: a cancel by tag reaches up to here. Its single range's key is the fence's id."""
 
