@@ -37,6 +37,7 @@ def summarise(session: OwnedSession) -> SessionSummary:
         name=attributes.name or "",
         tag=attributes.tag or "",
         state=session_state(session),
+        worker=session.tools.worker,
         native_id=fold.native_id,
         priority=priority if priority is not None else (attributes.priority or None),
         created_at=claim.created_at,

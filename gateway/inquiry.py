@@ -115,7 +115,7 @@ class Inquiry:
             name=summary.name,
             tag=summary.tag,
             priority=summary.priority,
-            owner=self._presence.owner(summary.sid),
+            owner=summary.worker,
             native_id=summary.native_id,
             created_at=summary.created_at,
             tasks=TaskCounts(

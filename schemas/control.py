@@ -95,6 +95,8 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     tag: str = ""
     state: str
+    worker: str = ""
+    """The owner."""
     native_id: str = ""
     priority: int | None = None
     created_at: float = 0.0

@@ -15,8 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from broker.journal.done import DoneTasks
-from broker.journal.stream import StreamRecord
-from schemas.ids import Position
+from broker.journal.record import JournalRecord, parse_record
 from schemas.records import (
     Closed,
     CommonData,
@@ -32,10 +31,8 @@ from schemas.records import (
     SessionControls,
     Snapshot,
     StateChange,
-    decode_body,
 )
 from schemas.symphony import ErrorType, SymphonyException
-from schemas.versions import UnknownVersionError
 
 __all__ = ["NO_EPOCH", "Fold", "JournalRecord", "Verdict", "parse_record", "rebase"]
 
@@ -55,37 +52,6 @@ class Verdict(StrEnum):
     """Outputs are missing before it; dropped."""
     REREAD = "reread"
     """This reader did not come the right way: read again from a sound place."""
-
-
-class JournalRecord:
-    """A record with readable headers at its place in the journal; its body is decoded once, when first asked for."""
-
-    __slots__ = ("_body", "headers", "position", "raw")
-
-    def __init__(self, *, position: Position, headers: RecordHeaders, raw: bytes) -> None:
-        self.position = position
-        self.headers = headers
-        self.raw = raw
-        self._body: RecordBody | None = None
-
-    def body(self) -> RecordBody:
-        """Decode the body.
-
-        Raises:
-            RecordError: Damaged or malformed.
-        """
-        if self._body is None:
-            self._body = decode_body(self.headers, self.raw)
-        return self._body
-
-
-def parse_record(record: StreamRecord) -> JournalRecord | None:
-    """Read a raw record's headers; None when they cannot be read: such a record counts for nobody."""
-    try:
-        headers = RecordHeaders.from_table(record.headers)
-    except (RecordError, UnknownVersionError):
-        return None
-    return JournalRecord(position=Position(record.offset, record.message_id), headers=headers, raw=record.body)
 
 
 class Fold:
@@ -120,6 +86,7 @@ class Fold:
         self.failed = 0
         self.cancelled = 0
         self._previous = NO_EPOCH
+        self._pub = 0
         self._parts: list[Snapshot] = []
         self._anywhere = anywhere
         self._floating = anywhere
@@ -128,9 +95,20 @@ class Fold:
     def at_outputs(cls, record: JournalRecord) -> Fold:
         """Return the state just before a proven record of outputs, for a reader whose cursor names it."""
         fold = cls(record.headers.sid)
-        fold.num, fold.nonce = record.headers.num, record.headers.nonce
+        fold._enter(record.headers)
         fold.next = fold.began = record.headers.first
         fold.open = fold.opened = True
+        return fold
+
+    @classmethod
+    def at_snapshot(cls, record: JournalRecord, *, done: DoneTasks | None = None) -> Fold:
+        """Return the state just before the first part of a proven snapshot that its owner had read back.
+
+        Every later mark stands behind it, so nothing that follows is excused: only a fold that begins at ``anywhere`` may have missed one.
+        """
+        fold = cls(record.headers.sid, done=done)
+        fold._enter(record.headers)
+        fold._floating = True
         return fold
 
     @property
@@ -158,8 +136,8 @@ class Fold:
                 return self._mark(record)
             if headers.num == 0:
                 return self._refused(record)
-            if (headers.num, headers.nonce) != (self.num, self.nonce):
-                return self._foreign(record, lenient=lenient)
+            if (headers.num, headers.nonce) != (self.num, self.nonce) and not self._missed_mark(headers, lenient=lenient):
+                return self._foreign(headers, lenient=lenient)
             return self._current(record, lenient=lenient)
         except RecordError:
             return Verdict.VOID
@@ -175,6 +153,7 @@ class Fold:
         self.history = [*self.history, EpochBase(self.num, self.nonce, self.next)]
         self.claim_id = body.claim_id
         self.worker = headers.worker
+        self._pub = headers.pub
         self._parts = []
         return Verdict.FOLDED
 
@@ -186,24 +165,34 @@ class Fold:
         self.refused = body
         return Verdict.FOLDED
 
-    def _foreign(self, record: JournalRecord, *, lenient: bool) -> Verdict:
+    def _foreign(self, headers: RecordHeaders, *, lenient: bool) -> Verdict:
         """F2: a record of another epoch."""
-        headers = record.headers
         lost = headers.num > self.num or (headers.num == self.num and headers.nonce != self.nonce)
-        if self._anywhere and headers.num > self.num:
-            self._float(headers)
-            return self._current(record, lenient=lenient)
         return Verdict.REREAD if lost and not lenient else Verdict.VOID
 
-    def _float(self, headers: RecordHeaders) -> None:
-        """The mark of this epoch was trimmed: wait for one of its snapshots."""
-        self.num, self.nonce = headers.num, headers.nonce
-        self.worker = headers.worker
+    def _missed_mark(self, headers: RecordHeaders, *, lenient: bool) -> bool:
+        """Whether this epoch's mark may have been trimmed: then wait for one of its snapshots.
+
+        Once a sound place was met and the stretch that was there is read, an unknown epoch means what it means to everybody: read again.
+        """
+        if not self._anywhere or headers.num <= self.num or not (self._floating or lenient):
+            return False
+        self._enter(headers)
         self.open = False
         self._floating = True
+        return True
+
+    def _enter(self, headers: RecordHeaders) -> None:
+        """Stand in this record's epoch, just before the record."""
+        self.num, self.nonce, self.worker = headers.num, headers.nonce, headers.worker
+        self._pub = headers.pub - 1
         self._parts = []
 
     def _current(self, record: JournalRecord, *, lenient: bool) -> Verdict:
+        """A record of the current epoch. One that the broker stored twice must not bring an older state back."""
+        if record.headers.pub <= self._pub:
+            return Verdict.VOID
+        self._pub = record.headers.pub
         if record.headers.kind is RecordKind.SNAP:
             return self._snapshot_part(record, lenient=lenient)
         if not self.open:
@@ -212,11 +201,12 @@ class Fold:
         self.acked = max(self.acked, min(record.headers.acked, self.next))
         if record.headers.kind is RecordKind.OUTS:
             return self._outputs(record)
-        self._change(record.body())
-        return Verdict.FOLDED
+        return self._change(record.body())
 
     def _snapshot_part(self, record: JournalRecord, *, lenient: bool) -> Verdict:
         body = record.body()
+        if isinstance(body, Snapshot) and body.part == 1:
+            self._parts = []
         if not isinstance(body, Snapshot) or body.part != len(self._parts) + 1:
             self._parts = []
             return Verdict.VOID
@@ -272,11 +262,11 @@ class Fold:
         body = record.body()
         if not isinstance(body, Outputs) or len(body.outputs) != headers.count:
             return Verdict.VOID
-        if self.done is not None:
-            for number, output in enumerate(body.outputs, headers.first):
+        for number, output in enumerate(body.outputs, headers.first):
+            if self.done is not None:
                 self.done.add(output.task_id, output.of, number)
-                if output.exception is not None:
-                    self._count(output.exception)
+            if output.exception is not None:
+                self._count(output.exception)
         self.next += headers.count
         return Verdict.VISIBLE
 
@@ -286,7 +276,7 @@ class Fold:
         else:
             self.failed += 1
 
-    def _change(self, body: RecordBody) -> None:
+    def _change(self, body: RecordBody) -> Verdict:
         match body:
             case Opened():
                 self.opened, self.native_id = True, body.native_id
@@ -299,9 +289,14 @@ class Fold:
             case Refused():
                 self.refused = body
             case Closed():
+                if body.last >= self.next:
+                    # Outputs before it are missing: a session that ended here would never show them.
+                    self.gap = True
+                    return Verdict.GAP
                 self.closed = body
             case Mark() | Snapshot() | Outputs():
                 raise RecordError("a record's kind contradicts its body")
+        return Verdict.FOLDED
 
 
 def rebase(fold: Fold, num: int, nonce: bytes, position: int) -> int | None:
