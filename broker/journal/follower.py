@@ -197,9 +197,7 @@ def _outputs(record: JournalRecord) -> VisibleOutputs:
     body = record.body()
     outputs = body.outputs if isinstance(body, Outputs) else []
     headers = record.headers
-    return VisibleOutputs(
-        first=headers.first, num=headers.num, nonce=headers.nonce, at=record.position, outputs=outputs, size=len(record.raw)
-    )
+    return VisibleOutputs(first=headers.first, num=headers.num, nonce=headers.nonce, at=record.position, outputs=outputs, size=len(record.raw))
 
 
 @asynccontextmanager

@@ -191,12 +191,12 @@ async def begin_soundly(view: JournalView, born: Position | None) -> None:
 
 async def _begin_at_snapshot(view: JournalView, scan: Position) -> bool:
     """A snapshot that was read back is a sound place; a broker that lost it is asked no further."""
-    view.fold = Fold(view.fold.sid, done=DoneTasks() if view.fold.done is not None else None, anywhere=True)
+    sid, done = view.fold.sid, view.fold.done
     try:
         record = await view.begin_at(scan)
     except NotProvenError:
         return False
-    if record.headers.kind is not RecordKind.SNAP or record.headers.sid != view.fold.sid:
+    if record.headers.kind is not RecordKind.SNAP or record.headers.sid != sid:
         return False
-    view.fold.num, view.fold.nonce = record.headers.num, record.headers.nonce
+    view.fold = Fold.at_snapshot(record, done=DoneTasks() if done is not None else None)
     return True
