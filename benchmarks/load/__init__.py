@@ -1,0 +1,1 @@
+"""Programs that put load on a gateway over HTTPS: plain aiohttp and MessagePack, no retries and no conveniences."""
