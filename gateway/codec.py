@@ -76,8 +76,19 @@ def _refuse_depth(body: bytes, media: str) -> None:
             level += (byte in b"[{") - (byte in b"]}")
             if level > DEPTH_MAX:
                 raise ProblemError("malformed-body", f"nested deeper than {DEPTH_MAX}")
-    elif body[: DEPTH_MAX + 1] and all(_FIXMAP < byte < _FIXSTR or byte in _NESTED for byte in body[: DEPTH_MAX + 1]):
+    elif _opens_deeper(body):
         raise ProblemError("malformed-body", f"nested deeper than {DEPTH_MAX}")
+
+
+def _opens_deeper(body: bytes) -> bool:
+    """Whether a MessagePack body begins with more lists inside each other than are allowed."""
+    at = 0
+    for _ in range(DEPTH_MAX + 1):
+        lead = body[at] if at < len(body) else _NIL
+        if lead not in _NESTED and not _FIXMAP <= lead < _FIXSTR:
+            return False
+        at += 1 + _NESTED.get(lead, (0, False))[0]
+    return True
 
 
 class _Walk:

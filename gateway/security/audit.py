@@ -78,7 +78,8 @@ class AuditTrail:
         self._lines.append(_encoder.encode(line) + b"\n")
         self._more.set()
 
-    def line(self, *, source: str, login: str, action: str, target: str, status: int, request_id: str, code: str = "", created: str = "") -> AuditLine:
+    def line(  # noqa: PLR0913 - the fields of the line
+        self, *, source: str, login: str, action: str, target: str, status: int, request_id: str, code: str = "", created: str = "") -> AuditLine:
         """Return the line of one request."""
         return AuditLine(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),

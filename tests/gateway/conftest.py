@@ -10,11 +10,18 @@ import pytest
 from broker.link import Broker
 from broker.publishing import Publisher
 from gateway.main import RunningGateway
+from runtime.logs import configure
 from runtime.settings import BrokerSettings
 from schemas.topology import ClusterTopology
 from tests.support.gatewaystand import Client, Stand, make_stand
 from tests.support.rabbit import MakeCluster
 from tests.support.scriptedowner import ScriptedOwner
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs(logging_as_before: None) -> None:
+    """Log as in production: pictures of tracebacks read source files, which blocks the event loop."""
+    configure("warning", "json")
 
 
 @pytest.fixture

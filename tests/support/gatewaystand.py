@@ -61,7 +61,7 @@ class Client:
         return f"key-{id(self)}-{self._keys}"
 
     async def ask(
-        self, method: str, path: str, *, body: object = None, data: Any = None, headers: Mapping[str, str] | None = None, key: str | None = None
+        self, method: str, path: str, *, body: object = None, data: bytes | AsyncIterator[bytes] | None = None, headers: Mapping[str, str] | None = None, key: str | None = None
     ) -> Got:
         """Send a request; ``body`` goes as JSON."""
         sent = {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
@@ -80,12 +80,12 @@ class Client:
         assert got.status == 201, got.body
         return str(got.json["connectionId"])
 
-    async def create(self, connection: str | None = None, **attributes: object) -> Got:
-        """Create a session."""
+    async def create(self, connection: str | None = None, **attributes: Any) -> Got:  # noqa: ANN401 - attributes of any kind
+        """Create a session; ``attributes`` are its body."""
         connection = connection or await self.connect()
         return await self.ask("POST", f"/v1/connections/{connection}/sessions", body=attributes, key=self.key())
 
-    async def session(self, **attributes: object) -> str:
+    async def session(self, **attributes: Any) -> str:  # noqa: ANN401 - attributes of any kind
         """Create a session that opens, and return its id."""
         got = await self.create(**attributes)
         assert got.status == 201, got.body

@@ -70,10 +70,10 @@ class ScriptedSession:
         """Answer one message of inputs."""
         self.deliveries.append(delivery)
         headers = InputHeaders.from_table(delivery.headers)
-        inputs = decode_inputs(headers, delivery.body)
         if headers.kind is InputKind.COMMON:
-            self.common.append(inputs[0].payload)
+            self.common.append(delivery.body)
         elif not self.held:
+            inputs = decode_inputs(headers, delivery.body)
             ids = [task_id(run.key, run.fp, index) for run in headers.ranges for index in range(run.first, run.first + run.count)]
             sizes = [run.of for run in headers.ranges for _ in range(run.count)]
             fresh = [(tid, of, item) for tid, of, item in zip(ids, sizes, inputs, strict=True) if tid not in self._seen]
