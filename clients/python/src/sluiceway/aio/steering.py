@@ -16,7 +16,7 @@ from sluiceway.records import CancelAnswer, CancelRequest, CloseRequest, Priorit
 __all__ = ["Steering"]
 
 _CANCEL_AT_ONCE: Final = 10_000
-_OPENING_PAUSE: Final = 0.2
+_OPENING_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)
 _OPENING_SECONDS: Final = 600.0
 
 
@@ -46,11 +46,11 @@ class Steering:
             SessionClosedError: The grid refused the session, or it was closed meanwhile.
         """
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun, pauses = loop.time(), iter(_OPENING_PAUSES)
         while (found := await self.status()).state == "pending":
             if loop.time() - begun > _OPENING_SECONDS:
                 raise UnavailableError(_own_problem(503, "session-pending", f"no bridge of {found.cluster} has claimed the session yet"))
-            await asyncio.sleep(_OPENING_PAUSE)
+            await asyncio.sleep(next(pauses, _OPENING_PAUSES[-1]))
         if found.state in {"closed", "aborted"}:
             raise SessionClosedError(_own_problem(409, f"session-{found.state}", "the session ended before it was open"))
         return found

@@ -112,8 +112,8 @@ async def _ping(site: Site, plan: PingPlan, *, quiet: bool) -> PingReport:
     async with site.client() as client:
         connection = await client.connect(grid=site.grid, application=site.application or "ping")
         async with await connection.create_session(name="ping") as session:
+            await _warm_up(session)
             with nullcontext() if quiet else RichProgress(plan.tasks, title="ping") as progress, session.told(progress):
-                await _warm_up(session)
                 report = await _measure(session, plan, gateway=client.address)
         await connection.close()
         return report

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from sluiceway.stack.files import StackFiles
+from sluiceway.stack.hearing import wait_for_grid
 from sluiceway.stack.plan import StackPlan
 from sluiceway.stack.processes import Guard, Program, StackError, run_tool
 
@@ -18,6 +19,7 @@ __all__ = ["Stack"]
 
 _NODE_SECONDS: Final = 90.0
 _READY_SECONDS: Final = 60.0
+_HEARD_SECONDS: Final = 20.0
 _PRINCIPAL: Final = "developer"
 
 
@@ -139,6 +141,7 @@ class Stack:
         for program in (*self.bridges, *self.gateways):
             program.wait_ready(_READY_SECONDS)
             self._tell(f"{program.name}: ready (process {program.pid})")
+        wait_for_grid(self.urls, self.grid, token=self.token_file, ca=self.ca_file, within=_HEARD_SECONDS)
 
     def _program(self, name: str, arguments: list[str], ready_event: str) -> Program:
         command = [sys.executable, "-m", *arguments]
