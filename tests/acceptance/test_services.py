@@ -33,7 +33,7 @@ async def test_exceptions_of_a_service_are_embedded(first: Caller, what: bytes, 
     ("what", "code"),
     [
         (order("bug"), "service-exception"),
-        (order("nonsense"), "service-nonsense"),
+        (order("nonsense"), "invalid-output"),
         (order("exit", code=3), "service-exited"),
         (order("crash"), "service-exited"),
         (order("no_such_verb"), "service-exception"),
