@@ -41,6 +41,8 @@ class OutputReader:
         self._more = False
         self._polled_at = float("-inf")
         self._polling = 0
+        # Two polls with one cursor would both move it: whoever comes second waits, and finds what the first one brought.
+        self._lock = asyncio.Lock()
         self.ended = False
         """The session is closed and all its outputs were taken."""
         self.rewinds = 0
@@ -57,8 +59,9 @@ class OutputReader:
         Raises:
             SluicewayError: As ``Transport.call``.
         """
-        if not self._ready and not self.ended:
-            await self._fetch(min(limit, _COUNT_MAX), wait)
+        async with self._lock:
+            if not self._ready and not self.ended:
+                await self._fetch(min(limit, _COUNT_MAX), wait)
 
     def take(self) -> TaskOutputItem | None:
         """Return the next of the outputs that are here; None when they are all taken."""
@@ -80,10 +83,10 @@ class OutputReader:
 
     async def acknowledge(self) -> None:
         """Tell the gateway that everything taken so far is safe with the caller."""
-        if self._ready or self._acknowledged == self._next:
-            return
-        # The poll's own output, if any, is not taken: fetching never takes anything away.
-        await self._poll(1, 0.0)
+        async with self._lock:
+            # The poll's own output, if any, is not taken: fetching never takes anything away.
+            if not self._ready and self._acknowledged != self._next:
+                await self._poll(1, 0.0)
 
     def quiet_for(self, now: float) -> float:
         """Return for how many seconds of the event loop's clock no poll was under way."""

@@ -222,7 +222,7 @@ class AsyncSession(Steering):
         return [Output(item, self._codec) for item in await self._reader.read(limit=limit, wait=wait)]
 
     async def _free_reader(self) -> None:
-        if self._collector.busy:
+        if self._collector.busy or self._submitter.busy:
             raise SessionBusyError("futures or map() wait for outputs of this session: let them end first, or use one session for each way")
         await self._collector.stop(SessionBusyError("outputs() has taken over the outputs of this session"))
 

@@ -69,6 +69,11 @@ class Submitter:
         if wake:
             self._loop.call_soon_threadsafe(self._start)
 
+    @property
+    def busy(self) -> bool:
+        """Whether submissions wait here or are under way."""
+        return self._awake
+
     def has_room(self) -> bool:
         """Whether less waits here than may."""
         return self._bytes < self._waiting_bytes
