@@ -73,6 +73,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     app: ASGIApp
     broker: Broker
+    publisher: Publisher
     owners: Owners
     readers: Readers
     drain: Drain
@@ -219,7 +220,7 @@ async def _parts(settings: GatewaySettings, name: str, metrics: GatewayMetrics, 
     routes = interface(operations)
     pages = Pages(document=openapi(routes, API_VERSION), static=files.static)
     app = build_app(routes=[*routes, *pages.routes()], edge=edge)
-    return Parts(app=app, broker=broker, owners=owners, readers=readers, drain=drain, grids=grids)
+    return Parts(app=app, broker=broker, publisher=publisher, owners=owners, readers=readers, drain=drain, grids=grids)
 
 
 @asynccontextmanager

@@ -79,7 +79,8 @@ class AuditTrail:
         self._more.set()
 
     def line(  # noqa: PLR0913 - the fields of the line
-        self, *, source: str, login: str, action: str, target: str, status: int, request_id: str, code: str = "", created: str = "") -> AuditLine:
+        self, *, source: str, login: str, action: str, target: str, status: int, request_id: str, code: str = "", created: str = ""
+    ) -> AuditLine:
         """Return the line of one request."""
         return AuditLine(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),

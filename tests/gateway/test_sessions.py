@@ -311,7 +311,7 @@ async def test_closing_a_connection_closes_its_sessions(client: Client, owner: S
 
 
 async def test_a_session_is_opened_again(client: Client, owner: ScriptedOwner) -> None:
-    """openSession gives the session's state to a client of the same application, and nothing to another one's."""
+    """OpenSession gives the session's state to a client of the same application, and nothing to another one's."""
     connection = await client.connect()
     session = (await client.create(connection)).json["sessionId"]
     got = await client.ask("POST", f"/v1/connections/{connection}/sessions/open", body={"sessionId": session})
@@ -341,5 +341,3 @@ async def test_grids_show_what_heartbeats_tell(client: Client, owner: ScriptedOw
     got = await client.ask("GET", "/v1/grids")
     again = await client.ask("GET", "/v1/grids", headers={"If-None-Match": got.headers["ETag"]})
     assert (again.status, again.body) == (304, b"")
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -61,7 +62,14 @@ class Client:
         return f"key-{id(self)}-{self._keys}"
 
     async def ask(
-        self, method: str, path: str, *, body: object = None, data: bytes | AsyncIterator[bytes] | None = None, headers: Mapping[str, str] | None = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        data: bytes | AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Got:
         """Send a request; ``body`` goes as JSON."""
         sent = {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
@@ -71,7 +79,9 @@ class Client:
             data = msgspec.json.encode(body)
             sent["Content-Type"] = "application/json"
         sent |= headers or {}
-        async with self.http.request(method, self.base + path, data=data, headers=sent) as response:
+        # aiohttp warns of large bodies that it would send in one piece.
+        payload = io.BytesIO(data) if isinstance(data, bytes) and len(data) > 1 << 20 else data
+        async with self.http.request(method, self.base + path, data=payload, headers=sent) as response:
             return Got(status=response.status, headers=response.headers, body=await response.read())
 
     async def connect(self, **fields: object) -> str:

@@ -28,7 +28,7 @@ _BEAT_SECONDS = 0.5
 class ScriptedSession:
     """One session. Its name is its script: ``refuse:CODE`` is refused with that code, ``silent`` is never opened, all others are opened.
 
-    An input whose payload is ``fail`` ends as a failed output; with ``held`` set, inputs are kept unanswered.
+    An input whose payload is ``fail`` ends as a failed output; with ``hoard`` set, deliveries are kept.
     """
 
     def __init__(self, *, claim: Claim, channel: SessionChannel, publisher: Publisher, worker: str) -> None:
@@ -44,7 +44,8 @@ class ScriptedSession:
         self.controls = SessionControls(opened=True)
         self.commands: list[Request] = []
         self.closed = False
-        self.held = False
+        self.hoard = False
+        """Keep deliveries unacknowledged and unanswered until ``release``."""
         self._seen: set[bytes] = set()
         self._writer = JournalWriter(publisher=publisher, cluster=claim.cluster, lane=claim.lane, sid=claim.sid, worker=worker)
 
@@ -64,15 +65,28 @@ class ScriptedSession:
             return
         self._writer.append(RecordKind.OPENED, Opened(native_id=f"native-{self.claim.lane}"))
         await self._writer.aclose()
-        await self.channel.consume(ClusterTopology(cluster=self.claim.cluster).lane_input(self.claim.lane).name, prefetch=100, sink=self.take)
+        await self.channel.consume(
+            ClusterTopology(cluster=self.claim.cluster).lane_input(self.claim.lane).name, prefetch=4 if name == "hoard" else 100, sink=self.take
+        )
 
     def take(self, delivery: InputDelivery) -> None:
         """Answer one message of inputs."""
         self.deliveries.append(delivery)
+        if not self.hoard:
+            self.answer(delivery)
+
+    def release(self) -> None:
+        """Answer what was hoarded, and everything from now on."""
+        self.hoard = False
+        for delivery in self.deliveries:
+            self.answer(delivery)
+
+    def answer(self, delivery: InputDelivery) -> None:
+        """Echo a message's inputs and acknowledge it."""
         headers = InputHeaders.from_table(delivery.headers)
         if headers.kind is InputKind.COMMON:
             self.common.append(delivery.body)
-        elif not self.held:
+        else:
             inputs = decode_inputs(headers, delivery.body)
             ids = [task_id(run.key, run.fp, index) for run in headers.ranges for index in range(run.first, run.first + run.count)]
             sizes = [run.of for run in headers.ranges for _ in range(run.count)]
