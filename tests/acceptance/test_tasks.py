@@ -114,7 +114,12 @@ async def test_one_task_as_octet_stream_comes_back_as_bytes(first: Caller, secon
     task = sent.json["tasks"][0]["taskId"]
     await first.fetch_all(session, 1)
     got = await second.get(f"/v1/sessions/{session}/outputs/{task}")
-    assert (got.status, got.headers["Content-Type"], got.headers["Task-Tag"], got.headers["Task-Successful"]) == (200, "application/octet-stream", "raw-1", "true")
+    assert (got.status, got.headers["Content-Type"], got.headers["Task-Tag"], got.headers["Task-Successful"]) == (
+        200,
+        "application/octet-stream",
+        "raw-1",
+        "true",
+    )
     assert got.body == payload
 
 

@@ -98,7 +98,7 @@ class Caller(Client):
         assert got.status == 200, got.body
         return got.json
 
-    async def run(self, session: str, *payloads: bytes, **fields: object) -> list[Any]:
+    async def run(self, session: str, *payloads: bytes, **fields: Any) -> list[Any]:  # noqa: ANN401 - any field of a task
         """Submit inputs and return their outputs in the order of the submission."""
         got = await self.submit(session, *payloads, **fields)
         assert got.status == 202, got.body
