@@ -31,7 +31,7 @@ __all__ = ["app"]
 _FAILED: Final = 1
 _DEFAULT_URL: Final = "amqp://guest@127.0.0.1:5672/"
 _DEFAULT_LANES: Final = 64
-_CONNECT_WITHIN: Final = 10.0
+_CONNECT_WITHIN: Final = 5.0
 _ANSWER_WITHIN: Final = 5.0
 
 app = typer.Typer(name="broker", help="Set up RabbitMQ for clusters, look at it, or run a private node.", no_args_is_help=True)

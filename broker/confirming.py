@@ -51,6 +51,24 @@ class Parcel:
         self.channel: ConfirmingChannel | None = None
         """Where it was sent; ``None`` until then."""
 
+    def frames(self, raw: aiormq.Channel) -> bytes:
+        """Return the message as it goes over that channel.
+
+        Raises:
+            ValueError: AMQP cannot carry one of its parts.
+        """
+        return publish_frames(
+            raw.number,
+            exchange=self.exchange,
+            key=self.key,
+            body=self.body,
+            headers=self.headers,
+            message_id=self.message_id,
+            mandatory=self.mandatory,
+            persistent=self.persistent,
+            largest=raw.max_content_size,
+        )
+
     def done(self) -> bool:
         """Tell aiormq whether an answer is still of interest."""
         return self.outcome.done()
@@ -123,17 +141,11 @@ class ConfirmingChannel:
             parcel.fail(ValueError(f"a message with the id {parcel.message_id!r} is still in flight"))
             return
         raw = self._channel.raw
-        frames = publish_frames(
-            raw.number,
-            exchange=parcel.exchange,
-            key=parcel.key,
-            body=parcel.body,
-            headers=parcel.headers,
-            message_id=parcel.message_id,
-            mandatory=parcel.mandatory,
-            persistent=parcel.persistent,
-            largest=raw.max_content_size,
-        )
+        try:
+            frames = parcel.frames(raw)
+        except ValueError as exc:
+            parcel.fail(exc)
+            return
         raw.delivery_tag = tag = raw.delivery_tag + 1
         self._confirms[tag] = parcel
         self._ids[parcel.message_id] = tag

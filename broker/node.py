@@ -49,6 +49,7 @@ class PrivateNode:
         self._ports = NodePorts(amqp=port, distribution=distribution_port, epmd=0)
         self._epmd: Process | None = None
         self._node: Process | None = None
+        self._log_start = 0
 
     @property
     def port(self) -> int:
@@ -94,10 +95,11 @@ class PrivateNode:
             NodeMissingError: RabbitMQ is not installed.
             NodeError: It did not come up; the message ends with what it said.
         """
-        server = find_tool("rabbitmq-server")
+        server = await asyncio.to_thread(find_tool, "rabbitmq-server")
         await asyncio.to_thread(end_leftovers, self._files)
         self._ports = _choose(self._ports)
         await asyncio.to_thread(prepare, self._files, self._ports, self._extra)
+        self._log_start = await asyncio.to_thread(_size, self._files.log)
         try:
             # With epmd running already the node does not start one as a daemon, which would outlive it.
             self._epmd = await self._spawn("epmd", "epmd", "-port", str(self._ports.epmd), "-address", _HOST)
@@ -132,8 +134,9 @@ class PrivateNode:
         Raises:
             NodeError: It failed.
         """
+        program = await asyncio.to_thread(find_tool, tool)
         process = await asyncio.create_subprocess_exec(
-            str(find_tool(tool)), *arguments, env=self._files.environment(self._ports), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
+            str(program), *arguments, env=self._files.environment(self._ports), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
         )
         output, _ = await process.communicate()
         text = output.decode(errors="replace")
@@ -146,7 +149,7 @@ class PrivateNode:
             log = stack.enter_context(await asyncio.to_thread(self._files.log.open, "ab"))
             # A session of its own keeps Ctrl-C away from it: we stop it in our order.
             process = await asyncio.create_subprocess_exec(
-                *command, env=self._files.environment(self._ports), stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True
+                *command, cwd=self._files.folder, env=self._files.environment(self._ports), stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         await asyncio.to_thread(self._files.pid_file(name).write_text, str(process.pid))
         return process
@@ -156,14 +159,21 @@ class PrivateNode:
             async with asyncio.timeout(_START_WITHIN):
                 while not await _speaks_amqp(self.port):
                     if not self.running:
-                        raise NodeError(f"the node ended while it started: {await self._log_tail()}")
+                        raise NodeError(f"the node ended while it started: {await self._complaint()}")
                     await asyncio.sleep(_PAUSE)
         except TimeoutError as exc:
-            raise NodeError(f"the node did not answer within {_START_WITHIN:g} s: {await self._log_tail()}") from exc
+            raise NodeError(f"the node did not answer within {_START_WITHIN:g} s: {await self._complaint()}") from exc
 
-    async def _log_tail(self) -> str:
+    async def _complaint(self) -> str:
+        """Return the first errors of this start; RabbitMQ says what is wrong first and how that brought it down afterwards."""
         text = await asyncio.to_thread(self._files.log.read_text, errors="replace")
-        return text[-_LOG_TAIL:]
+        lines = text[self._log_start :].splitlines()
+        errors = [line for line in lines if "[error]" in line] or lines
+        return "\n".join(errors)[:_LOG_TAIL]
+
+
+def _size(file: Path) -> int:
+    return len(file.read_text(errors="replace")) if file.exists() else 0
 
 
 async def _end(process: Process, number: signal.Signals) -> None:

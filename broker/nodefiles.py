@@ -91,6 +91,7 @@ class NodeFiles(msgspec.Struct, frozen=True, kw_only=True):
             "LANG": "C.UTF-8",
             # Erlang keeps its cookie in the home folder.
             "HOME": str(folder),
+            "ERL_CRASH_DUMP": str(folder / "erl_crash.dump"),
             "ERL_EPMD_PORT": str(ports.epmd),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": "sluiceway@localhost",

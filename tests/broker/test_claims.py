@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from broker.claims import ClaimSource, InputDelivery, SessionChannel, publish_claim
+from broker.errors import BrokerUnavailableError
 from broker.link import Broker
 from broker.publishing import Publisher
+from runtime import logs
 from schemas.messages import Claim, decode_claim
 from schemas.symphony import SessionCreationAttributes
 from schemas.topology import ClusterTopology
@@ -119,8 +121,72 @@ async def test_acknowledging_on_a_dead_channel_does_nothing(broker: Broker, publ
     await again.aclose()
 
 
-async def _consume(session: SessionChannel, cluster: ClusterTopology, count: int) -> list[InputDelivery]:
+async def test_inputs_come_in_order_within_the_prefetch(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
+    """Inputs are handed over in the order in which they were stored, and never more than the prefetch without an acknowledgement."""
+    cluster = await make_cluster()
+    posts = [publisher.post(exchange=cluster.exchange.name, key=cluster.input_key(0), body=b"%d" % number) for number in range(1000)]
+    await asyncio.gather(*posts)
+    await publish_claim(publisher, a_claim(cluster), "claim-1")
+    session = await ClaimSource(broker=broker, cluster=cluster.cluster).next()
+    seen, unacked, most = list[int](), 0, 0
+
+    def take(delivery: InputDelivery) -> None:
+        nonlocal unacked, most
+        seen.append(int(delivery.body))
+        unacked += 1
+        most = max(most, unacked)
+        if unacked == 20:
+            for tag in range(delivery.tag - 19, delivery.tag + 1):
+                session.ack(tag)
+            unacked = 0
+
+    await session.consume(cluster.lane_input(0).name, prefetch=20, sink=take)
+    await eventually(lambda: len(seen) == 1000, within=10)
+
+    assert seen == list(range(1000))
+    assert most == 20
+    await session.aclose()
+
+
+async def test_broken_sink_gives_the_session_up(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
+    """A sink that raises ends its own session's channel and no other: the inputs go back, and other channels live on."""
+    logs.configure("error")
+    cluster = await make_cluster(lanes=2)
+    source = ClaimSource(broker=broker, cluster=cluster.cluster)
+    for lane in (0, 1):
+        await publish_claim(publisher, a_claim(cluster, lane), f"claim-{lane}")
+        await publisher.publish(exchange=cluster.exchange.name, key=cluster.input_key(lane), body=b"input")
+    broken, sound = await source.next(), await source.next()
+
+    def fail(_: InputDelivery) -> None:
+        raise KeyError("the sink is broken")
+
+    await broken.consume(cluster.lane_input(0).name, prefetch=10, sink=fail)
+    await asyncio.wait_for(broken.closed.wait(), 5)
+
+    assert [delivery.body for delivery in await _consume(sound, cluster, 1, lane=1)] == [b"input"]
+    again = await source.next()
+    assert (again.claim_id, again.delivery_count) == ("claim-0", 1)
+    assert [delivery.delivery_count for delivery in await _consume(again, cluster, 1)] == [1]
+    await again.aclose()
+    await sound.aclose()
+
+
+async def test_probe_tells_a_dead_channel(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
+    """The round trip succeeds on a live channel and fails on a closed one."""
+    cluster = await make_cluster()
+    await publish_claim(publisher, a_claim(cluster), "claim-1")
+    session = await ClaimSource(broker=broker, cluster=cluster.cluster).next()
+
+    await session.probe(cluster.lane_input(0).name, within=5)
+    await session.aclose()
+
+    with pytest.raises(BrokerUnavailableError):
+        await session.probe(cluster.lane_input(0).name, within=5)
+
+
+async def _consume(session: SessionChannel, cluster: ClusterTopology, count: int, lane: int = 0) -> list[InputDelivery]:
     seen = list[InputDelivery]()
-    await session.consume(cluster.lane_input(0).name, prefetch=100, sink=seen.append)
+    await session.consume(cluster.lane_input(lane).name, prefetch=100, sink=seen.append)
     await eventually(lambda: len(seen) == count, within=5)
     return seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +11,7 @@ from broker.declaring import declare
 from broker.lanes import FreeLanes, LaneLease
 from broker.link import Broker
 from broker.publishing import Publisher
+from runtime.settings import BrokerSettings
 from schemas.topology import ClusterTopology
 from tests.support.eventually import eventually
 from tests.support.rabbit import MakeCluster
@@ -82,6 +84,49 @@ async def test_unreadable_token_goes_to_the_dead_letters(broker: Broker, publish
     await lanes.aclose()
 
 
+async def test_gateways_race_for_tokens(broker_settings: BrokerSettings, broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
+    """Two gateways that take, keep and give back at once never hold the same lane, and no lane is lost in the end."""
+    cluster = await make_cluster(lanes=8)
+    held = set[int]()
+
+    async def work(lanes: FreeLanes, rounds: int) -> None:
+        for number in range(rounds):
+            lease = await lanes.take(within=10)
+            if lease is None:
+                continue
+            assert lease.lane not in held
+            held.add(lease.lane)
+            await asyncio.sleep(0)
+            held.remove(lease.lane)
+            if number % 2:
+                await lease.keep()
+                await lanes.put(lease.lane)
+            else:
+                await lease.give_back()
+
+    async with Broker(settings=broker_settings, name="another gateway") as other:
+        gateways = [FreeLanes(broker=one, cluster=cluster.cluster, publisher=publisher) for one in (broker, other)]
+        await asyncio.gather(*(work(lanes, 20) for lanes in gateways for _ in range(6)))
+        await eventually(lambda: _ready(gateways[0], 8), within=5)
+        for lanes in gateways:
+            await lanes.aclose()
+
+
+async def test_set_up_at_once_does_no_harm(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
+    """Two set-ups that run at once leave every lane with a token; a surplus one leads to a lane that exists."""
+    cluster = await make_cluster(lanes=1)
+    larger = ClusterTopology(cluster=cluster.cluster, lanes=12, limits=cluster.limits)
+
+    reports = await asyncio.gather(declare(broker, larger), declare(broker, larger))
+
+    lanes = FreeLanes(broker=broker, cluster=cluster.cluster, publisher=publisher)
+    leases = [lease for _ in range(30) if (lease := await lanes.take(within=5)) is not None]
+    assert {lease.lane for lease in leases} == set(range(12))
+    assert len(leases) == 1 + sum(report.new_lanes for report in reports)
+    await _give_back(leases)
+    await lanes.aclose()
+
+
 async def test_set_up_again_adds_no_tokens(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
     """A second set-up changes nothing; a larger one adds the new lanes and their tokens only."""
     cluster = await make_cluster(lanes=2)
@@ -97,7 +142,7 @@ async def test_set_up_again_adds_no_tokens(broker: Broker, publisher: Publisher,
     await lanes.aclose()
 
 
-async def _give_back(leases: list[LaneLease | None]) -> None:
+async def _give_back(leases: Sequence[LaneLease | None]) -> None:
     for lease in leases:
         if lease is not None:
             await lease.give_back()

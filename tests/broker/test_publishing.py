@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from broker.errors import RejectedError, UnroutableError
+from broker.errors import BrokerUnavailableError, RejectedError, UnconfirmedError, UnroutableError
 from broker.journal.stream import StreamReader
 from broker.link import Broker
 from broker.publishing import Publisher
@@ -84,3 +84,58 @@ async def test_message_id_in_flight_twice_is_refused(publisher: Publisher, clust
     await first
     with pytest.raises(ValueError, match="same"):
         await second
+
+
+async def test_returned_messages_are_told_apart(publisher: Publisher, cluster: ClusterTopology) -> None:
+    """Among hundreds of messages in flight exactly those fail that no queue takes (aiormq finds them by their ids)."""
+    keys = [cluster.journal_key(2) if number % 3 else f"nowhere.{number}" for number in range(600)]
+    posts = [publisher.post(exchange=cluster.exchange.name, key=key, body=b"") for key in keys]
+
+    outcomes = await asyncio.gather(*posts, return_exceptions=True)
+
+    assert [isinstance(outcome, UnroutableError) for outcome in outcomes] == [key.startswith("nowhere") for key in keys]
+    assert all(outcome is None or isinstance(outcome, UnroutableError) for outcome in outcomes)
+
+
+async def test_cancelled_caller_leaves_the_channel_alone(broker: Broker, publisher: Publisher, cluster: ClusterTopology) -> None:
+    """A caller that goes away takes nothing back and disturbs no other message: all are stored, on one channel."""
+    async with StreamReader.attach(broker, cluster.lane_journal(3).name, "next") as reader:
+        callers = [
+            asyncio.create_task(publisher.publish(exchange=cluster.exchange.name, key=cluster.journal_key(3), body=b"%d" % number)) for number in range(100)
+        ]
+        await asyncio.sleep(0)
+        for caller in callers[::2]:
+            caller.cancel()
+        outcomes = await asyncio.gather(*callers, return_exceptions=True)
+        seen = list[int]()
+        while len(seen) < 100:
+            seen += [int(record.body) for record in await reader.read(5)]
+
+    assert seen == list(range(100))
+    assert [outcome for outcome in outcomes if outcome is not None and not isinstance(outcome, asyncio.CancelledError)] == []
+
+
+async def test_missing_exchange_costs_one_channel_only(publisher: Publisher, cluster: ClusterTopology) -> None:
+    """A message to an exchange that does not exist fails, and the publisher goes on with a new channel."""
+    with pytest.raises(UnconfirmedError, match="NOT_FOUND"):
+        await publisher.publish(exchange="sw.never-declared", key="k", body=b"")
+
+    await publisher.publish(exchange=cluster.exchange.name, key=cluster.journal_key(0), body=b"")
+
+
+async def test_closed_publisher_refuses(broker: Broker, cluster: ClusterTopology) -> None:
+    """Closing waits for the answers that are due; afterwards nothing is sent any more."""
+    async with Publisher(link=broker.publishing) as publisher:
+        posts = [publisher.post(exchange=cluster.exchange.name, key=cluster.journal_key(0), body=b"") for _ in range(50)]
+
+    assert all(post.done() and post.exception() is None for post in posts)
+    with pytest.raises(BrokerUnavailableError):
+        await publisher.publish(exchange=cluster.exchange.name, key=cluster.journal_key(0), body=b"")
+
+
+async def test_message_that_amqp_cannot_carry_is_refused(publisher: Publisher, cluster: ClusterTopology) -> None:
+    """A message with an impossible part fails alone, before anything of it is sent."""
+    with pytest.raises(ValueError, match="64 bits"):
+        await publisher.publish(exchange=cluster.exchange.name, key=cluster.journal_key(0), body=b"", headers={"n": 2**64})
+
+    await publisher.publish(exchange=cluster.exchange.name, key=cluster.journal_key(0), body=b"")

@@ -92,12 +92,36 @@ async def cluster(request: pytest.FixtureRequest, broker_settings: BrokerSetting
 
 @pytest.fixture
 def make_cluster(broker_settings: BrokerSettings) -> MakeCluster:
-    """A way to set up one more cluster, such as ``await make_cluster(lanes=2, input_bytes=1000)``."""
+    """A function that sets up one more cluster of the given size, for one test."""
 
     async def make(*, lanes: int = 1, input_bytes: int = 16 << 20, output_quota: int = 16 << 20) -> ClusterTopology:
         return await _declare(broker_settings, f"test-{secrets.token_hex(4)}", lanes, input_bytes, output_quota)
 
     return make
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def own_node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateNode]:
+    """A node that this test module may hurt; each test leaves it running and well."""
+    try:
+        async with PrivateNode(directory=tmp_path_factory.mktemp("own-node")) as node:
+            yield node
+    except NodeMissingError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+async def own_broker(own_node: PrivateNode) -> AsyncIterator[Broker]:
+    """Two connections to the module's own node."""
+    async with Broker(settings=own_node.broker_settings, name="tests") as broker:
+        await broker.wait_ready(10)
+        yield broker
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def own_cluster(own_node: PrivateNode) -> ClusterTopology:
+    """A set-up cluster on the module's own node."""
+    return await _declare(own_node.broker_settings, "own", lanes=2)
 
 
 async def _declare(settings: BrokerSettings, name: str, lanes: int, input_bytes: int = 16 << 20, output_quota: int = 16 << 20) -> ClusterTopology:

@@ -86,3 +86,31 @@ async def test_missing_stream_is_told_apart(broker: Broker) -> None:
     with pytest.raises(NotDeclaredError):
         async with StreamReader.attach(broker, "sw.never-declared", "first"):
             pass
+
+
+async def test_unread_reader_holds_a_bounded_amount(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
+    """A reader that nobody reads is sent no more than its credit and the rest of a chunk; reading brings all the others."""
+    cluster = await make_cluster()
+    for _ in range(40):
+        await fill(publisher, cluster, 25, size=1000)
+
+    async with StreamReader.attach(broker, cluster.lane_journal(0).name, "first", credit=50) as reader:
+        # The broker's answer to a later question comes behind what it sends ahead.
+        await reader.count(within=5)
+        held = [record.offset for record in reader.ready()]
+        rest = await read_until(reader, 1000)
+
+    assert 0 < len(held) <= 100
+    assert held + rest == list(range(1001))
+
+
+async def test_two_readers_see_the_same(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> None:
+    """Reading takes nothing away: two readers of one stream get the same records."""
+    cluster = await make_cluster()
+    await fill(publisher, cluster, 50)
+
+    async with (
+        StreamReader.attach(broker, cluster.lane_journal(0).name, "first") as one,
+        StreamReader.attach(broker, cluster.lane_journal(0).name, "first") as other,
+    ):
+        assert await read_until(one, 50) == await read_until(other, 50)
