@@ -214,6 +214,15 @@ async def test_outputs_and_futures_exclude_each_other(session: AsyncSession, beh
     future.cancel()
 
 
+async def test_bulk_outputs_are_not_lost_to_futures(session: AsyncSession) -> None:
+    """Outputs of tasks sent in bulk that came while a future was polled for are there for outputs() afterwards."""
+    ids = await session.send([b"a", b"b"])
+    assert await session.submit(b"future") == b"future"
+    ids += await session.send([b"c"])
+    await eventually(lambda: session._collector._unclaimed.keys() == set(ids), within=2)
+    assert [one.payload async for one in session.outputs(count=3)] == [b"a", b"b", b"c"]
+
+
 async def test_reattached_futures_get_outputs_already_acknowledged(session: AsyncSession, gateway: AsyncGateway) -> None:
     """After a crash, futures of task ids are settled from behind the cursor and from before it alike."""
     ids = await session.send([b"a", b"b"])

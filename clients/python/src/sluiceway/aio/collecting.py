@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from sluiceway.aio.background import Background
@@ -18,7 +17,6 @@ from sluiceway.records import Problem, TaskOutputItem
 __all__ = ["Collector"]
 
 _RUN = 10_000
-_UNCLAIMED_MAX = 10_000
 _AT_ONCE = 4
 
 
@@ -51,7 +49,8 @@ class Collector:
         self._wait = wait
         self._finished = finished
         self._waiters: dict[str, Waiter] = {}
-        self._unclaimed: OrderedDict[str, Output] = OrderedDict()
+        self._unclaimed: dict[str, TaskOutputItem] = {}
+        """Outputs that came before their task's id was known here, or that nobody waits for: ``surrender`` gives them to ``outputs()``."""
         self._sending = 0
         self._poller: asyncio.Task[None] | None = None
         self._doubtful: set[str] = set()
@@ -78,9 +77,9 @@ class Collector:
             waiter: Who waits.
             sent_before: The output may have been taken already, by an earlier program: then it is asked for by its id.
         """
-        output = self._unclaimed.pop(task_id, None)
-        if output is not None:
-            waiter.deliver(output)
+        item = self._unclaimed.pop(task_id, None)
+        if item is not None:
+            waiter.deliver(Output(item, self._codec))
             return
         self._waiters[task_id] = waiter
         if sent_before:
@@ -90,6 +89,12 @@ class Collector:
     def _start(self) -> None:
         if self._poller is None:
             self._poller = self._background.start(self._poll(), name="sluiceway: collect outputs")
+
+    def surrender(self) -> list[TaskOutputItem]:
+        """Return the outputs that nobody here has claimed, in the order in which they came."""
+        items = list(self._unclaimed.values())
+        self._unclaimed.clear()
+        return items
 
     async def stop(self, error: Exception) -> None:
         """End the poller and fail whoever waits."""
@@ -132,16 +137,11 @@ class Collector:
         if not items:
             return
         for item in items:
-            output = Output(item, self._codec)
             waiter = self._waiters.pop(item.task_id, None)
             if waiter is None:
-                self._unclaimed[item.task_id] = output
+                self._unclaimed[item.task_id] = item
             else:
-                waiter.deliver(output)
-        # Outputs that nobody claims are few (submissions whose answer is slower than the grid) unless a session was attached:
-        # then the oldest give way. They are not lost: the gateway gives single outputs by task id.
-        while not self._sending and len(self._unclaimed) > _UNCLAIMED_MAX:
-            self._unclaimed.popitem(last=False)
+                waiter.deliver(Output(item, self._codec))
         self._finished(len(items), sum(1 for item in items if not item.successful))
 
     async def _look_behind(self) -> None:

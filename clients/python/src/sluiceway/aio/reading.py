@@ -67,6 +67,10 @@ class OutputReader:
         """Return the next of the outputs that are here; None when they are all taken."""
         return self._ready.popleft() if self._ready else None
 
+    def put_back(self, items: list[TaskOutputItem]) -> None:
+        """Take outputs back that were taken and not used; they come first again."""
+        self._ready.extendleft(reversed(items))
+
     async def read(self, *, limit: int, wait: float) -> list[TaskOutputItem]:
         """Return the next outputs, up to ``limit``; an empty list when none came within ``wait`` seconds.
 

@@ -225,6 +225,8 @@ class AsyncSession(Steering):
         if self._collector.busy or self._submitter.busy:
             raise SessionBusyError("futures or map() wait for outputs of this session: let them end first, or use one session for each way")
         await self._collector.stop(SessionBusyError("outputs() has taken over the outputs of this session"))
+        # The poller that lingers after the last future may have taken outputs of tasks that were sent in bulk meanwhile.
+        self._reader.put_back(self._collector.surrender())
 
     async def acknowledge(self) -> None:
         """Tell the grid now that all outputs taken so far are safe here; otherwise the next poll does."""
