@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -16,13 +16,15 @@ from bridge.outcomes import KnownOutcome, OutcomeCache
 from broker.claims import InputDelivery
 from broker.journal.fold import Fold
 from runtime.logs import get_logger
-from schemas.ids import split_task_id, task_id_text
-from schemas.messages import InputHeaders, InputKind, TaskInput, decode_inputs
+from schemas.ids import KEY_HASH_BYTES, task_id_text
+from schemas.messages import InputHeaders, InputKind, SubmissionRange, TaskInput, decode_inputs
 from schemas.records import CommonData, RecordError, RecordKind, SessionControls, body_digest
 from schemas.symphony import ErrorType, SymphonyException
 from schemas.versions import UnknownVersionError
 
 __all__ = ["Intake"]
+
+_Refusal: TypeAlias = Callable[[bytes, str], Outcome | None]
 
 _REUSED: Final = "idempotency-key-reused"
 
@@ -42,7 +44,7 @@ class Intake:
         clock: Seconds since the epoch, UTC.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a lane's messages touch
         self,
         *,
         sid: bytes,
@@ -64,6 +66,10 @@ class Intake:
         self._fold = Fold(sid)
         self._epoch: Epoch | None = None
         self._tags: dict[bytes, tuple[int, str]] = {}
+        self._keys: dict[bytes, bytes] = {}
+        """The fingerprint that came first with each key, until the journal shows it."""
+        self._cautious = not cache.empty
+        """Outcomes of an earlier ownership are in hand: look each task up."""
         self._leftovers: list[Held] = []
         self._clearing = False
         self.received = 0
@@ -119,6 +125,7 @@ class Intake:
 
     def visible(self, known: KnownOutcome, number: int) -> None:
         """Take note that an outcome is visible."""
+        self._keys.pop(known.outcome.task_id[:KEY_HASH_BYTES], None)
         self._cache.visible(known.outcome.task_id)
         self._holding.visible(known.outcome.task_id, number, self._loop.time())
 
@@ -146,11 +153,26 @@ class Intake:
             self._fail_all(delivery, held, str(exc))
             return
         self._holding.add(held)
-        for (task, of), task_input in zip(held.task_ids(), inputs, strict=True):
-            if not self._attach(held, task):
-                self._start(held, task, of, task_input)
+        begin = 0
+        for run in headers.ranges:
+            self._take_run(held, run, inputs[begin : begin + run.count])
+            begin += run.count
         self._holding.settle(held, self._loop.time())
         self._grid.wake()
+
+    def _take_run(self, held: Held, run: SubmissionRange, inputs: list[TaskInput]) -> None:
+        """Look the submission up once; only where something is known of its key, each task."""
+        refusal = self._refusal(run)
+        new = not self._cautious and not self._knows_key(run)
+        self._keys.setdefault(run.key, run.fp)
+        prefix = run.key + run.fp
+        for index, task_input in enumerate(inputs, run.first):
+            task = prefix + index.to_bytes(4)
+            if new or not self._attach(held, task):
+                self._start(held, task, run.of, task_input, refusal)
+
+    def _knows_key(self, run: SubmissionRange) -> bool:
+        return run.key in self._keys or (self._fold.done is not None and self._fold.done.knows(run.key, run.fp))
 
     def _attach(self, held: Held, task: bytes) -> bool:
         """Attach a delivery to a task that is done, known or running. False: the task has to be started."""
@@ -168,24 +190,28 @@ class Intake:
         self._epoch.assign(known)
         return True
 
-    def _start(self, held: Held, task: bytes, of: int, task_input: TaskInput) -> None:
+    def _start(self, held: Held, task: bytes, of: int, task_input: TaskInput, refusal: _Refusal | None) -> None:
         self.received += 1
         self._holding.wait(held, task)
         self._tags[task] = (of, task_input.tag)
-        reason = self._refusal(task, task_input.tag)
+        reason = refusal(task, task_input.tag) if refusal is not None else None
         if reason is not None:
             self.finished(reason)
             return
         self._grid.offer(GridTask(task, task_input.payload, task_input.tag, task_input.priority, task_input.timeout))
 
-    def _refusal(self, task: bytes, tag: str) -> Outcome | None:
-        key, fp, _ = split_task_id(task)
-        if self._fold.done is not None and self._fold.done.other_fingerprint(key, fp):
-            return _failure(task, self._clock(), ErrorType.FAILURE, _REUSED, "the Idempotency-Key was used before with another body")
+    def _refusal(self, run: SubmissionRange) -> _Refusal | None:
+        """What keeps tasks of this submission from running, if anything does: most have nothing."""
+        done = self._fold.done
+        if self._keys.get(run.key, run.fp) != run.fp or (done is not None and done.other_fingerprint(run.key, run.fp)):
+            reused = "the Idempotency-Key was used before with another body"
+            return lambda task, _: _failure(task, self._clock(), ErrorType.FAILURE, _REUSED, reused)
         controls = self._controls()
-        if task in controls.cancelled_ids or any(one.tag == tag for one in controls.cancelled_tags):
-            return _failure(task, self._clock(), ErrorType.CANCELLED, "cancelled", "the task was cancelled before it ran")
-        return None
+        if not controls.cancelled_ids and not controls.cancelled_tags:
+            return None
+        ids, tags = set(controls.cancelled_ids), {one.tag for one in controls.cancelled_tags}
+        gone = "the task was cancelled before it ran"
+        return lambda task, tag: _failure(task, self._clock(), ErrorType.CANCELLED, "cancelled", gone) if task in ids or (tag and tag in tags) else None
 
     def _controls(self) -> SessionControls:
         return self._epoch.controls if self._epoch is not None else self._fold.controls

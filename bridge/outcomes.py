@@ -41,6 +41,11 @@ class OutcomeCache:
         self._kept: OrderedDict[bytes, KnownOutcome] = OrderedDict()
         self._kept_bytes = 0
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is none."""
+        return not self._pinned and not self._kept
+
     def put(self, known: KnownOutcome) -> None:
         """Keep an outcome until it is visible."""
         self._pinned[known.outcome.task_id] = known

@@ -48,6 +48,8 @@ class DoneTasks:
         self._rows: dict[int, bytearray] = {}
         self._full = 0
         self._fingerprints: dict[bytes, bytes] = {}
+        self._newest: tuple[bytes, _Partial] | None = None
+        """The submission that was added to last: outputs come in runs."""
 
     @property
     def submissions(self) -> int:
@@ -56,19 +58,25 @@ class DoneTasks:
 
     def add(self, task_id: bytes, of: int, number: int) -> None:
         """Note that the output of ``task_id``, of a submission of ``of`` tasks, is visible as ``number``."""
+        newest = self._newest
+        if newest is not None and task_id.startswith(newest[0]):
+            index = int.from_bytes(task_id[-4:])
+            if index < newest[1].of:
+                newest[1].add(index, number)
+                self._finish_if_whole(newest[0], newest[1])
+            return
         key, fp, index = split_task_id(task_id)
         if index >= of or self._row(key, fp) is not None:
             return
-        partial = self._partial.get(key + fp)
-        if partial is None:
-            if of == 1:
-                self._append(key, fp, of, number)
-                return
-            partial = self._partial[key + fp] = _Partial(of)
-            self._fingerprints.setdefault(key, fp)
-        partial.add(index, number)
-        if not partial.left:
-            self._finish(key, fp, partial)
+        if of == 1:
+            self._append(key, fp, of, number)
+            return
+        self._begin(key, fp, of).add(index, number)
+        self._finish_if_whole(key + fp, self._partial[key + fp])
+
+    def knows(self, key: bytes, fp: bytes) -> bool:
+        """Whether any task with this key has a visible output, under this body or another: most submissions are new, and need no look at each task."""
+        return key in self._fingerprints or next(self._find(key, key), None) is not None or key + fp in self._partial
 
     def number(self, task_id: bytes) -> int | None:
         """Return a sequence number at or above that of the task's visible output; None when it has none."""
@@ -110,7 +118,21 @@ class DoneTasks:
         for name, partial in self._partial.items():
             yield FinishedSubmission(name[:KEY_HASH_BYTES], name[KEY_HASH_BYTES:], partial.of, partial.high, bytes(partial.bitmap))
 
+    def _begin(self, key: bytes, fp: bytes, of: int) -> _Partial:
+        name = key + fp
+        partial = self._partial.get(name)
+        if partial is None:
+            partial = self._partial[name] = _Partial(of)
+            self._fingerprints.setdefault(key, fp)
+        self._newest = (name, partial)
+        return partial
+
+    def _finish_if_whole(self, name: bytes, partial: _Partial) -> None:
+        if not partial.left:
+            self._finish(name[:KEY_HASH_BYTES], name[KEY_HASH_BYTES:], partial)
+
     def _finish(self, key: bytes, fp: bytes, partial: _Partial) -> None:
+        self._newest = None
         del self._partial[key + fp]
         self._fingerprints.pop(key, None)
         self._append(key, fp, partial.of, partial.high)

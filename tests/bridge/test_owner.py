@@ -65,6 +65,26 @@ async def test_a_repeated_submission_is_run_once(client: LaneClient, broker_sett
     assert len(grid.runs) == 3
 
 
+async def test_a_key_used_with_another_body_runs_nothing(client: LaneClient, broker_settings: BrokerSettings) -> None:
+    """The second body's tasks end in failed outputs, while the first is still running and after it has finished."""
+    grid = EchoConnector(stuck=True)
+    async with working("a", short_settings(client.topology, broker_settings), grid):
+        session = await client.create()
+        await client.send(session, [b"first"], key="k")
+        await client.send(session, [b"second"], key="k")
+        early = await client.outputs(session, 1)
+        grid.stuck = False
+        await client.send(session, [b"third"], key="l")
+        await client.outputs(session, 2)
+        await client.send(session, [b"fourth"], key="l")
+        all_of_them = await client.outputs(session, 3)
+
+    codes = [output.exception.code if output.exception else "" for one in all_of_them for output in one.outputs]
+    assert codes == ["idempotency-key-reused", "", "idempotency-key-reused"]
+    assert payloads(early) == [None]
+    assert [payload for _, payload in grid.runs] == [b"first", b"third"]
+
+
 async def test_inputs_are_given_up_only_after_the_delay(client: LaneClient, broker_settings: BrokerSettings) -> None:
     """An input whose output nobody acknowledged goes when a second reading, the delay later, still shows the output."""
     chosen = short_settings(client.topology, broker_settings)
