@@ -22,6 +22,7 @@ __all__ = ["Broker", "BrokerLink"]
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _CLOSE_WITHIN: Final = 3.0
+_MOST_CHANNELS: Final = 65535
 
 _log = get_logger(__name__)
 
@@ -61,6 +62,11 @@ class BrokerLink:
     def name(self) -> str:
         """What the broker's own tools show for this connection."""
         return self._name
+
+    @property
+    def settings(self) -> BrokerSettings:
+        """The nodes, and how to reach them."""
+        return self._settings
 
     @property
     def connected(self) -> bool:
@@ -105,7 +111,8 @@ class BrokerLink:
                     async with asyncio.timeout_at(end):
                         # The broker answers nothing on a blocked connection: without this wait the request would lie there and open later.
                         await connection.ready()
-                        channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+                        number = _free_number(connection)
+                        channel = await connection.channel(number, publisher_confirms=confirms, on_return_raises=confirms)
             except BrokerUnavailableError:
                 if not connection.is_closed or asyncio.get_running_loop().time() >= end:
                     raise
@@ -183,6 +190,19 @@ class BrokerLink:
 
 def _place(url: URL) -> str:
     return f"{url.host}:{url.port}"
+
+
+def _free_number(connection: aiormq.Connection) -> int:
+    """Return the lowest channel number that is free.
+
+    aiormq counts upwards, beyond what the broker agreed to while channels come and go; and the broker answers one channel too many with
+    the end of the whole connection.
+    """
+    most = connection.connection_tune.channel_max or _MOST_CHANNELS
+    for number in range(1, most + 1):
+        if number not in connection.channels:
+            return number
+    raise BrokerUnavailableError(f"all {most} channels of the connection are in use")
 
 
 def _is_ready(connection: aiormq.Connection) -> bool:
