@@ -181,10 +181,13 @@ class Stack:
     def stop(self) -> None:
         """Stop everything in order: gateways drain, bridges hand over, the broker goes last. Nothing is left running."""
         for group in (self.gateways, self.bridges, [self.node] if self.node else []):
-            for program in group:
+            # What was killed, or has ended by itself, is not told of as stopped.
+            running = [program for program in group if program.running]
+            for program in running:
                 program.terminate()
             for program in group:
                 program.wait_end()
+            for program in running:
                 self._tell(f"{program.name}: stopped")
         self._guard.stop()
         self._files.unlock()
