@@ -22,7 +22,7 @@ from schemas.cursors import Cursor
 from schemas.ids import Position, SessionId
 from schemas.records import Outputs, RecordKind, TaskOutput
 
-__all__ = ["CursorAheadError", "CursorExpiredError", "Follower", "VisibleOutputs", "follow"]
+__all__ = ["CursorAheadError", "CursorExpiredError", "Follower", "JournalRewrittenError", "VisibleOutputs", "follow"]
 
 _SETTLE_SECONDS: Final = 5.0
 """How long a reader that has to read again waits for a new epoch's first snapshot or for a journal that is behind."""
@@ -34,6 +34,10 @@ class CursorAheadError(BrokerError):
 
 class CursorExpiredError(Exception):
     """Raised when outputs at the cursor were acknowledged and are no longer kept."""
+
+
+class JournalRewrittenError(BrokerError):
+    """Raised when outputs that were handed out were lost and their numbers used again: open a follower at the client's own cursor."""
 
 
 class VisibleOutputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,21 +85,29 @@ class Follower:
         return self._view.fold
 
     async def read(self, within: float | None) -> list[VisibleOutputs]:
-        """Return new outputs, numbered from ``start`` on; none after ``within`` seconds or when only the session's state changed.
+        """Return new outputs, behind those returned before; none after ``within`` seconds or when only the session's state changed.
 
         Raises:
             BrokerError: The reader was lost; open a new one.
             CursorAheadError: The journal is behind the cursor.
             CursorExpiredError: Outputs at the cursor are no longer kept.
+            JournalRewrittenError: Outputs returned before were lost.
         """
         if self._pending:
             ready, self._pending = self._pending, []
-            return ready
+            return self._hand_out(ready)
         steps = await self._view.read(within)
         for index, step in enumerate(steps):
             if step.verdict is Verdict.REREAD or (step.verdict is Verdict.GAP and self._new_gap()):
                 return await self._again(steps[:index])
-        return self._visible(steps)
+        return self._hand_out(self._visible(steps))
+
+    def _hand_out(self, ready: list[VisibleOutputs]) -> list[VisibleOutputs]:
+        """From here on this reader stands behind what it returns: should it have to read again, that is what has to be rebased."""
+        if ready:
+            last = ready[-1]
+            self._cursor, self.start = last.cursor(last.end), last.end
+        return ready
 
     def _new_gap(self) -> bool:
         """A gap ends with the next epoch, so one look back at each is enough; ``fold.gap`` stays true until then."""
@@ -105,11 +117,10 @@ class Follower:
 
     async def _again(self, good: list[Step]) -> list[VisibleOutputs]:
         """This reader did not come the right way, or a gap stands before it: what was read so far holds, the rest is read again."""
-        ready = self._visible(good)
-        if ready:
-            last = ready[-1]
-            self._cursor, self.start = last.cursor(last.end), last.end
+        ready = self._hand_out(self._visible(good))
         await self._reread()
+        if self.start < self._cursor.next:
+            raise JournalRewrittenError("outputs that were shown were lost and their numbers used again")
         return ready or await self.read(0)
 
     async def _begin(self) -> None:
@@ -119,10 +130,12 @@ class Follower:
                 await self._view.begin(self._session.born)
                 return
             record = await self._view.begin_at(self._cursor.at)
-            if not _names(self._cursor, self._session.sid, record):
-                raise NotProvenError("the cursor's record is another one")
-            self._view.fold = Fold.at_outputs(record)
         except NotProvenError:
+            await self._reread()
+            return
+        if _names(self._cursor, self._session.sid, record):
+            self._view.fold = Fold.at_outputs(record)
+        else:
             await self._reread()
 
     async def _reread(self) -> None:
