@@ -118,8 +118,9 @@ class Follower:
     async def _again(self, good: list[Step]) -> list[VisibleOutputs]:
         """This reader did not come the right way, or a gap stands before it: what was read so far holds, the rest is read again."""
         ready = self._hand_out(self._visible(good))
+        stood = self.start
         await self._reread()
-        if self.start < self._cursor.next:
+        if self.start < stood:
             raise JournalRewrittenError("outputs that were shown were lost and their numbers used again")
         return ready or await self.read(0)
 
