@@ -32,7 +32,7 @@ _STREAM_SECONDS: Final = 60.0
 _STREAM_BYTES: Final = 16 * 1024 * 1024
 _BASE64_GROWTH: Final = 4 / 3
 _QUIET_SECONDS: Final = 0.5
-_SEARCH_SECONDS: Final = 10.0
+_SEARCH_SECONDS: Final = 4.5
 
 
 class Collection:

@@ -83,8 +83,8 @@ class Inquiry:
     async def _from_journal(self, session: SessionId) -> SessionDescription:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_JOURNAL_SECONDS * 2), self._readers.reading(session, START) as (reader, fresh):
-                end = loop.time() + _JOURNAL_SECONDS
+            async with asyncio.timeout(_JOURNAL_SECONDS), self._readers.reading(session, START) as (reader, fresh):
+                end = loop.time() + _JOURNAL_SECONDS - _QUIET_SECONDS
                 # The end of a journal is silence; a warm reader has met it already.
                 while fresh and loop.time() < end and not reader.fold.ended and await _changes(reader.change):
                     pass

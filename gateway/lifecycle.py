@@ -33,6 +33,9 @@ _REMEMBER_SECONDS: Final = 5.0
 _SIZE: Final = 20_000
 _ASK_SECONDS: Final = 1.5
 _JOURNAL_SECONDS: Final = 2.5
+_LOOK_SECONDS: Final = 0.9
+_ALL_SECONDS: Final = 4.5
+"""Below the 5 s in which a client shall hear that something is away."""
 
 _CODES: Final = {
     SessionState.PENDING: "session-pending",
@@ -91,7 +94,11 @@ class Lifecycle:
             ProblemError: ``session-pending``, ``session-closed``, ``session-aborted``, or why the session was refused.
             BrokerError: Nobody can tell at the moment.
         """
-        known = self._fresh(session) or await self._ask_once(session)
+        try:
+            async with asyncio.timeout(_ALL_SECONDS):
+                known = self._fresh(session) or await self._ask_once(session)
+        except TimeoutError as exc:
+            raise ProblemError("owner-unavailable") from exc
         if known.code:
             raise ProblemError(known.code)
         code = _CODES.get(known.state)
@@ -105,7 +112,11 @@ class Lifecycle:
             ProblemError: ``session-closed``, or why it was refused.
             BrokerError: Nobody can tell at the moment.
         """
-        known = await self._ask_journal(session)
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                known = await self._ask_journal(session)
+        except TimeoutError as exc:
+            raise ProblemError("owner-unavailable") from exc
         if known.code or known.state in {SessionState.CLOSED, SessionState.ABORTED}:
             raise ProblemError(known.code or _CODES[known.state])
 
@@ -147,7 +158,7 @@ class Lifecycle:
         try:
             summary = await self._owners.ask(session, question(Verb.STATUS), within=_ASK_SECONDS)
         except ProblemError as exc:
-            if exc.kind.status != 503:  # noqa: PLR2004 - the owner's own refusal stands
+            if exc.code != "owner-unavailable":
                 raise
             return await self._ask_journal(session)
         if summary is None:

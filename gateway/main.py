@@ -6,9 +6,8 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any
 
 import msgspec
 import uvicorn
@@ -20,6 +19,7 @@ from gateway.acknowledging import Acknowledger
 from gateway.administration import Administration
 from gateway.admission import Admission
 from gateway.app import build_app
+from gateway.background import Background
 from gateway.bundling import Bundlers
 from gateway.collection import Collection
 from gateway.connections import Connections
@@ -57,9 +57,6 @@ __all__ = ["Parts", "RunningGateway", "gateway", "serve"]
 
 _PUBLISH_SECONDS = 4.5
 """Below the 5 s in which a client shall hear that the broker is away."""
-
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-
 
 class Drain:
     """Whether this process is shutting down."""
@@ -188,7 +185,7 @@ async def _parts(settings: GatewaySettings, name: str, metrics: GatewayMetrics, 
     broker = await stack.enter_async_context(Broker(settings=settings.broker, name=f"gateway {name}"))
     publisher = await stack.enter_async_context(Publisher(link=broker.publishing, deadline=_PUBLISH_SECONDS))
     owners = await stack.enter_async_context(Owners(broker=broker, publisher=publisher, gateway=name, clusters=grids.clusters, presence=presence))
-    spawn = await stack.enter_async_context(_background())
+    spawn = (await stack.enter_async_context(Background())).spawn
     readers = Readers(broker=broker, limits=limits, spawn=spawn)
     for loop in (readers.keep_within_budget(), tokens.watch(), audit.run()):
         stack.callback(spawn(loop).cancel)
@@ -221,25 +218,6 @@ async def _parts(settings: GatewaySettings, name: str, metrics: GatewayMetrics, 
     pages = Pages(document=openapi(routes, API_VERSION), static=files.static)
     app = build_app(routes=[*routes, *pages.routes()], edge=edge)
     return Parts(app=app, broker=broker, publisher=publisher, owners=owners, readers=readers, drain=drain, grids=grids)
-
-
-@asynccontextmanager
-async def _background() -> AsyncIterator[Spawn]:
-    """Hold the tasks that outlive requests; the first one that fails unexpectedly ends the process, and the end of the block ends them."""
-    async with asyncio.TaskGroup() as group:
-        held: set[asyncio.Task[None]] = set()
-
-        def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-            task = group.create_task(work)
-            held.add(task)
-            task.add_done_callback(held.discard)
-            return task
-
-        try:
-            yield spawn
-        finally:
-            for task in held:
-                task.cancel()
 
 
 def _watch(metrics: GatewayMetrics, admission: Admission, readers: Readers, broker: Broker) -> None:

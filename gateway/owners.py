@@ -34,7 +34,7 @@ from schemas.topology import ClusterTopology
 
 __all__ = ["Owners", "question"]
 
-_ASK_SECONDS: Final = 4.5
+_ASK_SECONDS: Final = 4.0
 """Below the 5 s in which a client shall hear that something is away."""
 
 
@@ -88,7 +88,7 @@ class Owners:
         except BrokerUnavailableError as exc:
             raise ProblemError("broker-unavailable") from exc
         except (BrokerError, TimeoutError) as exc:
-            raise ProblemError("owner-unavailable") from exc
+            raise ProblemError("owner-unavailable" if self._broker.ready else "broker-unavailable") from exc
         if reply.code:
             raise ProblemError(reply.code if reply.code in PROBLEMS else "internal-error", reply.detail)
         return next((summary for summary in reply.sessions if summary.sid == session.sid), None)

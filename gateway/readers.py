@@ -25,6 +25,7 @@ _PER_SESSION: Final = 4
 """Clients at different places in one session have readers of their own, up to this many."""
 
 _SWEEP_SECONDS: Final = 5.0
+_UNREADABLE: Final = "the session's journal cannot be read at the moment"
 
 
 def reader_problem(failure: Exception | None) -> Exception:
@@ -36,6 +37,9 @@ def reader_problem(failure: Exception | None) -> Exception:
             return ProblemError("owner-unavailable", "records behind this cursor were lost; the session's owner is making them again")
         case TimeoutError():
             return ProblemError("owner-unavailable")
+        case ReaderLostError():
+            # Another poll, or the budget, gave it up while it was still being opened.
+            return ProblemError("broker-unavailable", _UNREADABLE)
         case BrokerError():
             return failure
         case _:
@@ -131,7 +135,7 @@ class Readers:
                     await reader.change.wait()
         except TimeoutError as exc:
             self._close(reader)
-            raise ProblemError("broker-unavailable", "the session's journal cannot be read at the moment") from exc
+            raise ProblemError("broker-unavailable", _UNREADABLE) from exc
         if reader.failure is not None:
             raise ReaderLostError if reader.opened else reader_problem(reader.failure) from reader.failure
 

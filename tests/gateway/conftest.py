@@ -19,7 +19,7 @@ from tests.support.scriptedowner import ScriptedOwner
 
 
 @pytest.fixture(autouse=True)
-def _plain_logs(logging_as_before: None) -> None:
+def _plain_logs(logging_as_before: None) -> None:  # noqa: ARG001 - asked for its order
     """Log as in production: pictures of tracebacks read source files, which blocks the event loop."""
     configure("warning", "json")
 

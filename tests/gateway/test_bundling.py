@@ -38,7 +38,7 @@ def publisher() -> HeldPublisher:
 
 @pytest.fixture
 def bundlers(publisher: HeldPublisher) -> Bundlers:
-    return Bundlers(publisher=publisher, metrics=GatewayMetrics(registry=CollectorRegistry()))  # type: ignore[arg-type] - only post is called
+    return Bundlers(publisher=publisher, metrics=GatewayMetrics(registry=CollectorRegistry()))  # type: ignore[arg-type]  # only post is called
 
 
 def _parts(*payloads: bytes, key: bytes = KEY) -> list[Part]:

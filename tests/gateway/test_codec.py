@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import msgspec
@@ -122,10 +123,8 @@ def test_what_is_written_is_read(tasks: list[TaskSubmission], media: str) -> Non
 @given(st.binary(max_size=400), st.sampled_from([JSON, MSGPACK]))
 def test_noise_never_fails_otherwise(noise: bytes, media: str) -> None:
     """Any bytes are either a body or a problem."""
-    try:
-        decode(noise, media, SubmitRequest)
-    except ProblemError as problem:
-        assert problem.code in {"malformed-body", "invalid-attribute"}
+    with contextlib.suppress(ProblemError):
+        assert decode(noise, media, SubmitRequest).tasks
 
 
 def test_a_bulk_of_a_hundred_costs_few_microseconds_a_task() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import time
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -55,7 +56,8 @@ async def test_an_old_cursor_gives_its_page_again(client: Client, owner: Scripte
     assert (await client.fetch(session, count=10)).json["outputs"] == first.json["outputs"]
 
 
-async def test_a_long_poll_wakes_with_the_output(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_a_long_poll_wakes_with_the_output(client: Client) -> None:
     """A waiting poll answers within milliseconds of the output, not at the end of its wait."""
     session = await client.session()
     polling = asyncio.create_task(client.fetch(session, wait=20))
@@ -67,7 +69,8 @@ async def test_a_long_poll_wakes_with_the_output(client: Client, owner: Scripted
     assert time.monotonic() - began < 2
 
 
-async def test_a_long_poll_ends_in_time(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_a_long_poll_ends_in_time(client: Client) -> None:
     """Without outputs the answer comes after the wait, empty, with the cursor that was given; Prefer works as well."""
     session = await client.session()
     cursor = (await client.fetch(session, wait=0)).json["cursor"]
@@ -105,7 +108,8 @@ async def test_acknowledgements_are_repeated_until_shown(client: Client, owner: 
     await eventually(lambda: owner.session.acked == 2, within=8)
 
 
-async def test_the_end_of_a_session_is_told_with_its_last_output(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_the_end_of_a_session_is_told_with_its_last_output(client: Client) -> None:
     """``ended`` comes when everything before the end was handed out, not before."""
     session = await client.session()
     await client.submit(session, b"a", b"b")
@@ -123,17 +127,32 @@ async def test_the_end_of_a_session_is_told_with_its_last_output(client: Client,
 
 @pytest.mark.parametrize(
     "query",
-    ["countMax=0", "countMax=-1", "countMax=10001", "countMax=9999999999999999999999", "countMax=NaN", "countMax=1.5", "countMax=", "countMax=%D9%A1"]
-    + ["wait=-1", "wait=NaN", "wait=inf", "wait=soon", "countMax=1&countMax=2"],
+    [
+        "countMax=0",
+        "countMax=-1",
+        "countMax=10001",
+        "countMax=9999999999999999999999",
+        "countMax=NaN",
+        "countMax=1.5",
+        "countMax=",
+        "countMax=%D9%A1",
+        "wait=-1",
+        "wait=NaN",
+        "wait=inf",
+        "wait=soon",
+        "countMax=1&countMax=2",
+    ],
 )
-async def test_impossible_parameters_are_refused(client: Client, owner: ScriptedOwner, query: str) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_impossible_parameters_are_refused(client: Client, query: str) -> None:
     """Counts and waits out of range or not numbers are 400 with one code."""
     session = await client.session()
     got = await client.ask("GET", f"/v1/sessions/{session}/outputs?{query}")
     assert (got.status, got.code) == (400, "invalid-parameter")
 
 
-async def test_foreign_and_forged_cursors_are_refused(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_foreign_and_forged_cursors_are_refused(client: Client) -> None:
     """A cursor of another session opens nothing here, and an altered one nowhere."""
     mine, other = await client.session(), await client.session()
     await client.submit(other, b"a")
@@ -143,7 +162,8 @@ async def test_foreign_and_forged_cursors_are_refused(client: Client, owner: Scr
         assert (got.status, got.code) == (400, "invalid-cursor")
 
 
-async def test_one_output_is_given_as_bytes(stand: Stand, secret: str, client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_one_output_is_given_as_bytes(stand: Stand, secret: str, client: Client) -> None:
     """By task id, from a gateway's memory and from the journal; a failed task tells its exception."""
     session = await client.session()
     sent = await client.submit(session, b"\x00raw\xff", b"fail", tag="t")
@@ -163,7 +183,8 @@ async def test_one_output_is_given_as_bytes(stand: Stand, secret: str, client: C
             assert (missing.status, missing.code) == (404, "unknown-task")
 
 
-async def test_messagepack_outputs_are_binary(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_messagepack_outputs_are_binary(client: Client) -> None:
     """Payloads come without base64 to who asks for MessagePack."""
     session = await client.session()
     await client.submit(session, b"\x00\xff", b"fail")
@@ -173,7 +194,8 @@ async def test_messagepack_outputs_are_binary(client: Client, owner: ScriptedOwn
     assert not answer.outputs[1].successful
 
 
-async def test_answers_are_cut_at_their_size(stand: Stand, secret: str, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_answers_are_cut_at_their_size(stand: Stand, secret: str) -> None:
     """A page ends before it exceeds its bytes, but never without one output; nothing is skipped."""
     async with stand.gateway(answer_bytes=300_000) as running, stand.client(running, secret) as client:
         await running.parts.broker.wait_ready(10)
@@ -191,7 +213,8 @@ async def test_answers_are_cut_at_their_size(stand: Stand, secret: str, owner: S
     assert max(sizes) <= 3
 
 
-async def test_a_stream_of_events_carries_outputs_as_they_come(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_a_stream_of_events_carries_outputs_as_they_come(client: Client) -> None:
     """Server-sent events: each with its cursor as id; Last-Event-ID goes on where the stream broke."""
     session = await client.session()
     await client.submit(session, b"one")
@@ -213,7 +236,7 @@ async def test_a_stream_of_events_carries_outputs_as_they_come(client: Client, o
         assert await response.content.read() == b""
 
 
-async def _event(stream: asyncio.StreamReader) -> dict[str, bytes]:  # type: ignore[type-arg, unused-ignore]
+async def _event(stream: aiohttp.StreamReader) -> dict[str, bytes]:
     while True:
         lines = (await asyncio.wait_for(stream.readuntil(b"\n\n"), 10)).strip().split(b"\n")
         fields = {name.decode(): value for name, _, value in (line.partition(b": ") for line in lines)}
@@ -221,7 +244,8 @@ async def _event(stream: asyncio.StreamReader) -> dict[str, bytes]:  # type: ign
             return fields
 
 
-async def test_many_sessions_may_be_polled_at_once(running: RunningGateway, client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_many_sessions_may_be_polled_at_once(running: RunningGateway, client: Client) -> None:
     """Polls of one session share a reader; it is closed when nobody has come for a while."""
     session = await client.session()
     polls = [asyncio.create_task(client.fetch(session, wait=10)) for _ in range(50)]
@@ -231,7 +255,8 @@ async def test_many_sessions_may_be_polled_at_once(running: RunningGateway, clie
     assert len({answer.body for answer in answers}) == 1
 
 
-async def test_idle_readers_are_closed(stand: Stand, secret: str, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_idle_readers_are_closed(stand: Stand, secret: str) -> None:
     """A journal that nobody polls any more costs nothing after a while, and a later poll opens it again."""
     async with stand.gateway(reader_idle_seconds=0.1) as running, stand.client(running, secret) as client:
         await running.parts.broker.wait_ready(10)

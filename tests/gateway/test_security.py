@@ -145,10 +145,10 @@ async def test_an_unreadable_file_changes_nothing(token_file: Path) -> None:
     """A half-written or missing file does not lock everybody out."""
     secret = await asyncio.to_thread(_add, token_file, "alice")
     tokens = await _tokens(token_file)
-    token_file.write_text("{")
+    await asyncio.to_thread(token_file.write_text, "{")
     await tokens.refresh()
     assert await tokens.authenticate(f"Bearer {secret}") is not None
-    token_file.unlink()
+    await asyncio.to_thread(token_file.unlink)
     await tokens.refresh()
     assert await tokens.authenticate(f"Bearer {secret}") is not None
 

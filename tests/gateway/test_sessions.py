@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ async def test_a_session_carries_what_was_asked_for(client: Client, owner: Scrip
     ],
     ids=str,
 )
-async def test_attributes_that_symphony_would_refuse_start_nothing(client: Client, owner: ScriptedOwner, attributes: dict[str, object]) -> None:
+async def test_attributes_that_symphony_would_refuse_start_nothing(client: Client, owner: ScriptedOwner, attributes: dict[str, Any]) -> None:
     """Out of range, forbidden, contradictory or unknown: 400 with one code, and no claim."""
     got = await client.create(**attributes)
     assert (got.status, got.code) == (400, "invalid-attribute")
@@ -176,7 +177,8 @@ async def test_a_session_without_a_worker_is_pending(stand: Stand, secret: str, 
             assert len(await client.fetch_all(session, 1)) == 1
 
 
-async def test_another_callers_ids_are_unknown(stand: Stand, running: RunningGateway, client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_another_callers_ids_are_unknown(stand: Stand, running: RunningGateway, client: Client) -> None:
     """Sessions and connections of another principal answer 404 as forged ones do."""
     connection = await client.connect()
     session = await client.session()
@@ -197,7 +199,8 @@ async def test_another_callers_ids_are_unknown(stand: Stand, running: RunningGat
         assert (await other.ask("GET", "/v1/sessions")).json["sessions"] == []
 
 
-async def test_a_caller_uses_its_own_grids_only(stand: Stand, running: RunningGateway, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_a_caller_uses_its_own_grids_only(stand: Stand, running: RunningGateway) -> None:
     """A token for one grid sees that grid, and is told that there is no other."""
     secret = await asyncio.to_thread(stand.token, "narrow", "OTHER")
     async with stand.client(running, secret) as narrow:
@@ -310,7 +313,8 @@ async def test_closing_a_connection_closes_its_sessions(client: Client, owner: S
     assert [session.closed for session in owner.sessions.values()] == [True, True, False]
 
 
-async def test_a_session_is_opened_again(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_a_session_is_opened_again(client: Client) -> None:
     """OpenSession gives the session's state to a client of the same application, and nothing to another one's."""
     connection = await client.connect()
     session = (await client.create(connection)).json["sessionId"]
@@ -330,7 +334,8 @@ async def test_common_data_is_replaced(client: Client, owner: ScriptedOwner) -> 
     await eventually(lambda: owner.session.common == [b"one", b"two"], within=5)
 
 
-async def test_grids_show_what_heartbeats_tell(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_grids_show_what_heartbeats_tell(client: Client) -> None:
     """A grid with a living worker is up; the answer has an ETag, and the ETag answers 304."""
 
     async def up() -> bool:

@@ -79,7 +79,8 @@ async def test_messagepack_goes_both_ways(client: Client, owner: ScriptedOwner) 
     await eventually(lambda: owner.session.inputs == [b"\x00\x01"], within=5)
 
 
-async def test_bad_items_of_a_bulk_fail_alone(client: Client, owner: ScriptedOwner) -> None:
+@pytest.mark.usefixtures("owner")
+async def test_bad_items_of_a_bulk_fail_alone(client: Client) -> None:
     """Each item has its own outcome, in the order of the request."""
     session = await client.session()
     good = base64.b64encode(b"good").decode()
