@@ -34,21 +34,25 @@ class Tally:
 
     Args:
         sent: The ids of all tasks.
+        ledger: Takes the losses.
         seen: Outputs that came, by task.
         last_sequence: The highest place in the session's outputs that was met.
     """
 
     sent: frozenset[str]
+    ledger: LossLedger
     seen: Counter[str] = field(default_factory=Counter)
     last_sequence: int = 0
 
     def enter(self, output: Output) -> None:
-        """Count one output.
+        """Count one output and put its losses in their places.
 
         Raises:
             TaskFailed: The task has failed.
+            ValueError: The output holds no losses of this job.
         """
         output.result()
+        self.ledger.enter(decode_losses(output.payload or b""))
         self.seen[output.task_id] += 1
         self.last_sequence = max(self.last_sequence, output.sequence)
 
@@ -78,10 +82,10 @@ class Collection:
     Args:
         gateway: The client.
         session: Where the tasks were sent.
-        tally: Counts outputs by task.
-        ledger: Takes the losses.
+        tally: Counts outputs by task and takes their losses.
         progress: Told of each output.
         strike: Called once, in a thread of its own, when half of the outputs have come.
+        watch: Called while no outputs come; raises when there is nothing left that could make some.
     """
 
     def __init__(
@@ -90,23 +94,23 @@ class Collection:
         gateway: Gateway,
         session: Session,
         tally: Tally,
-        ledger: LossLedger,
         progress: Progress,
         strike: Callable[[], Blow],
+        watch: Callable[[], None],
     ) -> None:
         self._gateway = gateway
         self._session = session
         self._tally = tally
-        self._ledger = ledger
         self._progress = progress
         self._strike = strike
+        self._watch = watch
         self._arrivals: list[Arrival] = []
 
     def run(self) -> tuple[Blow, Outage]:
         """Return when every task has an output, and after a moment more in which surplus ones could come.
 
         Raises:
-            SluicewayError: No output has come for two minutes, or a task has failed.
+            SluicewayError: No output has come for two minutes, nothing is left that could make some, or a task has failed.
         """
         # The blow falls in a thread of its own, so that it hits while a request is under way.
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="blow") as pool:
@@ -128,6 +132,7 @@ class Collection:
     def _next(self) -> list[Output]:
         deadline = time.monotonic() + _PATIENCE
         while not (outputs := self._session.next_outputs(wait=_WAIT)):
+            self._watch()
             if time.monotonic() > deadline:
                 raise SluicewayError(f"no output has come for {_PATIENCE:.0f} s; {self._tally.lost} tasks have none yet")
         return outputs
@@ -135,5 +140,4 @@ class Collection:
     def _enter(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
             self._tally.enter(output)
-            self._ledger.enter(decode_losses(output.payload or b""))
         self._progress.finished(len(outputs), 0)

@@ -16,7 +16,7 @@ from sluiceway.blocking.gateway import Gateway
 from sluiceway.http.options import GatewayOptions
 from sluiceway.http.retries import RetryPolicy
 from sluiceway.progress import RichProgress
-from sluiceway.stack import Application, Stack, StackPlan
+from sluiceway.stack import Application, Stack, StackError, StackPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,14 +49,12 @@ class GridResult:
     """What came back.
 
     Args:
-        ledger: The losses.
-        tally: The outputs, counted by task.
+        tally: The outputs, counted by task, with their losses.
         blow: What was killed.
         outage: What the client noticed of it.
         seconds: What took how long, by name.
     """
 
-    ledger: LossLedger
     tally: Tally
     blow: Blow
     outage: Outage
@@ -117,21 +115,28 @@ class GridRun:
         scenarios = scenario_count(days=len(self._job.closes), horizon=self._job.horizon)
         inputs = [encode_range(first=first, count=count) for first, count in day_ranges(total=scenarios, size=self._days_per_task)]
         session = gateway.connect(grid=stack.grid, application=_APPLICATION).create_session(name="value at risk", common_data=common_data)
-        tally = Tally(sent=frozenset(session.send(inputs)))
+        tally = Tally(sent=frozenset(session.send(inputs)), ledger=LossLedger(scenarios=scenarios))
         self._say(f"sent: {len(inputs):,} tasks and {len(common_data) / 1e6:.2f} MB of common data to {stack.grid} through {gateway.address}")
-        ledger = LossLedger(scenarios=scenarios)
         with RichProgress(len(inputs), title="tasks", console=self._console) as progress:
             collection = Collection(
                 gateway=gateway,
                 session=session,
                 tally=tally,
-                ledger=ledger,
                 progress=progress,
                 strike=lambda: strike(stack, gateway=gateway, session=session, tree=self._tree, tell=self._say),
+                watch=lambda: _watch(stack),
             )
             blow, outage = collection.run()
         session.close()
-        return GridResult(ledger=ledger, tally=tally, blow=blow, outage=outage, seconds={"job": time.monotonic() - began})
+        return GridResult(tally=tally, blow=blow, outage=outage, seconds={"job": time.monotonic() - began})
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def _watch(stack: Stack) -> None:
+    """Raise when all processes of one kind have ended: then nothing can be waited for."""
+    for group in ([stack.node] if stack.node else [], stack.bridges, stack.gateways):
+        if group and not any(program.running for program in group):
+            names = " and ".join(program.name for program in group)
+            raise StackError(f"{names} ended, and nobody is left to do their work; their logs are in {stack.directory / 'logs'}")

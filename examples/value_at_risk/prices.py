@@ -22,7 +22,7 @@ _DISTRIBUTION = "skfolio"
 _DATA_FILE = "skfolio/datasets/data/sp500_dataset.csv.gz"
 
 
-class PricesMissingError(RuntimeError):
+class PricesMissingError(FileNotFoundError):
     """The price file is not installed: pip install 'sluiceway-server[demo]' brings it."""
 
     def __init__(self, message: str = "") -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from examples.value_at_risk.check import Verdict, judge
-from examples.value_at_risk.job import Job, build_job
 from examples.value_at_risk.grid import GridResult, GridRun, stack_plan
+from examples.value_at_risk.job import Job, build_job
 from examples.value_at_risk.plain import plain_losses
 from examples.value_at_risk.plot import write_histogram
 from examples.value_at_risk.prices import PriceHistory, load_prices
@@ -87,15 +87,16 @@ def run_demo(plan: DemoPlan, *, console: Console) -> DemoOutcome:
     result = grid.run()
     left = tree.left(within=1.0)
     console.print(f"stack: stopped; of the {len(tree)} processes that it had, {len(left)} still run", highlight=False)
-    losses = result.ledger.losses()
+    losses = result.tally.ledger.losses()
     at = time.monotonic()
     with console.status("computing the same without any grid"):
         verdict = judge(losses, plain_losses(job))
     seconds = {**result.seconds, "plain": time.monotonic() - at}
     figures = risk_figures(losses)
     _show(losses, figures, history=history, job=job, console=console)
+    plan.plot.parent.mkdir(parents=True, exist_ok=True)
     write_histogram(plan.plot, losses=losses, figures=figures, title=_title(history, job))
-    console.print(check_table(verdict, lost=result.ledger.lost, repeated=result.ledger.repeated))
+    console.print(check_table(verdict, lost=result.tally.ledger.lost, repeated=result.tally.ledger.repeated))
     return DemoOutcome(result=result, verdict=verdict, figures=figures, left=tuple(left), seconds={**seconds, "all": time.monotonic() - began})
 
 
@@ -116,4 +117,5 @@ def _show(losses: NDArray[np.float64], figures: tuple[RiskFigure, ...], *, histo
 
 
 def _title(history: PriceHistory, job: Job) -> str:
-    return f"One-day loss of {len(job.book.options)} options in {len(history.dates) - job.horizon:,} scenarios, {history.dates[0].year} to {history.dates[-1].year}"
+    first, last = history.dates[0].year, history.dates[-1].year
+    return f"One-day loss of {len(job.book.options)} options in {len(history.dates) - job.horizon:,} scenarios, {first} to {last}"

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from examples.value_at_risk.blow import Outage
     from examples.value_at_risk.run import DemoOutcome
 
 __all__ = ["closing_lines", "summary"]
@@ -23,8 +24,8 @@ def summary(outcome: DemoOutcome) -> dict[str, object]:
         "lost": tally.lost,
         "repeated": tally.repeated,
         "scenarios": verdict.scenarios,
-        "scenarios_lost": result.ledger.lost,
-        "scenarios_repeated": result.ledger.repeated,
+        "scenarios_lost": tally.ledger.lost,
+        "scenarios_repeated": tally.ledger.repeated,
         "identical": verdict.identical,
         "largest_relative_difference": verdict.difference,
         "figures_agree": verdict.figures_agree,
@@ -47,15 +48,19 @@ def closing_lines(outcome: DemoOutcome, *, plot: Path) -> Iterator[str]:
         f"time:    {seconds['all']:.1f} s: start {seconds['start']:.1f}, job on the grid {seconds['job']:.1f}, stop {seconds['stop']:.1f}, "
         f"plain computation {seconds['plain']:.1f}"
     )
-    if outage.answered is not None:
-        yield f"outage:  the other gateway gave outputs {outage.answered:.2f} s after the kill" + (
-            "" if outage.resumed is None else f", the other bridge the first one computed after it {outage.resumed:.2f} s after"
-        )
+    yield f"outage:  {_outage(outage)}"
     yield f"tasks:   {len(tally.sent):,} sent, [bold]lost {tally.lost}, repeated {tally.repeated}[/]"
     if outcome.agrees:
         yield "[bold green]The grid's losses and figures equal the plain computation.[/]"
     else:
         yield "[bold red]Something disagrees: see above.[/]"
+
+
+def _outage(outage: Outage) -> str:
+    if outage.answered is None:
+        return "nothing to notice, because all outputs had come by then; a longer job shows more"
+    told = f"outputs came through the other gateway {outage.answered:.2f} s after the kill"
+    return told if outage.resumed is None else f"{told}, the first one computed after it by the other bridge {outage.resumed:.2f} s after"
 
 
 def _rounded(seconds: float | None) -> float | None:
