@@ -62,6 +62,7 @@ def through(proxy: ChaosProxy, node: PrivateNode, heartbeat: int = 5) -> BrokerS
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_killed_node_keeps_what_it_confirmed(tmp_path: Path) -> None:
     """After kill -9 and a restart on the same folder every confirmed message is there, and the same publisher goes on."""
     confirmed = list[int]()
@@ -217,6 +218,24 @@ async def test_dead_node_is_passed_over(own_node: PrivateNode, proxy: ChaosProxy
         settings = BrokerSettings(urls=urls, password_file=own_node.password_file)
         async with BrokerLink(settings=settings, name="two nodes") as link:
             await link.wait_connected(5)
+
+
+async def test_link_leaves_a_node_that_cannot_serve(own_node: PrivateNode, proxy: ChaosProxy) -> None:
+    """A link that is told to move on goes to the other node; with a single node it stays, since there is nothing to gain."""
+    async with ChaosProxy(host="127.0.0.1", port=own_node.port) as second:
+        urls = tuple(f"amqp://sluiceway@127.0.0.1:{one.port}/" for one in (proxy, second))
+        async with BrokerLink(settings=BrokerSettings(urls=urls, password_file=own_node.password_file), name="two nodes") as link:
+            await link.wait_connected(5)
+            first = [proxy.accepted, second.accepted]
+            await link.move_on()
+            await eventually(lambda: [proxy.accepted, second.accepted] == [1, 1], within=5)
+            await link.wait_connected(5)
+    async with BrokerLink(settings=through(proxy, own_node), name="one node") as link:
+        await link.wait_connected(5)
+        await link.move_on()
+
+        assert link.connected
+    assert sorted(first) == [0, 1]
 
 
 async def test_silent_connection_is_given_up(own_node: PrivateNode, proxy: ChaosProxy) -> None:

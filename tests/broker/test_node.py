@@ -34,6 +34,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_stopped_node_leaves_nothing_running_and_keeps_its_data(tmp_path: Path) -> None:
     """After a clean stop no process is left, not even epmd; the next start on the folder finds the queues and the same password."""
     for attempt in range(2):
@@ -49,6 +50,7 @@ async def test_stopped_node_leaves_nothing_running_and_keeps_its_data(tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_command_runs_until_it_is_told_to_stop_and_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
     """``python -m broker node`` says when it is ready; what a killed one left running is ended by the next; SIGTERM stops both."""
     killed = await _run_command(tmp_path)
