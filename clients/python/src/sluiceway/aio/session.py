@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from sluiceway.aio.calls import segment
+from sluiceway.aio.calls import ask, get, segment
 from sluiceway.aio.collecting import Collector
 from sluiceway.aio.mapping import Counting, map_ordered
 from sluiceway.aio.means import Means
@@ -23,13 +23,14 @@ from sluiceway.codecs import Codec, Value
 from sluiceway.errors import SessionBusyError, SluicewayError
 from sluiceway.outputs import Output
 from sluiceway.progress import Progress
-from sluiceway.records import SessionAnswer
+from sluiceway.records import SessionAnswer, SessionDescription
 from sluiceway.tasks import BulkLimits, TaskInput, encode_task
 
 __all__ = ["AsyncSession"]
 
 _WAIT = 20.0
 _WINDOW = 20_000
+_TOUCH_SECONDS = 10.0
 _ENDLESS = sys.maxsize
 
 
@@ -275,8 +276,8 @@ class AsyncSession(Steering):
         return self._reader.quiet_for(now)
 
     async def touch(self) -> None:
-        """Give a sign of life."""
-        await self.status()
+        """Give a sign of life; soon given up, since the next one follows."""
+        await ask(self._transport, get(self._path), SessionDescription.read, deadline=_TOUCH_SECONDS)
 
     async def __aenter__(self) -> Self:
         return self

@@ -67,3 +67,5 @@ class AsyncWaiter(Waiter):
         """Set the exception."""
         if not self.future.done():
             self.future.set_exception(error)
+            # All futures of a session fail together: asyncio need not complain of each one that nobody awaits any more.
+            self.future.exception()

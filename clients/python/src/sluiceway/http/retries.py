@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["ELSEWHERE", "RetryPolicy", "backoff", "may_retry", "retry_after"]
 
-ELSEWHERE: Final = frozenset({"draining", "overloaded", "broker-unavailable", "http-502", "http-504"})
+ELSEWHERE: Final = frozenset({"draining", "overloaded", "broker-unavailable", "http-502", "http-503", "http-504"})
 """Codes that say something about one gateway only: another one may serve at once."""
 
 _FEW: Final = frozenset({"internal-error", "http-500"})
