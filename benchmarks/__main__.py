@@ -54,4 +54,6 @@ async def _measure(names: list[str], rounds: int, sizes: Sizes) -> Report:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

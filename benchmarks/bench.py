@@ -31,21 +31,18 @@ class Bench:
     Args:
         folder: Gets all files of the run.
         broker: The one node that everything is measured on.
+        broker_url: Its address with the password, for those who know no password files.
         broker_version: RabbitMQ's.
         sizes: How much each part does.
     """
 
-    def __init__(self, *, folder: Path, broker: BrokerSettings, broker_version: str, sizes: Sizes) -> None:
+    def __init__(self, *, folder: Path, broker: BrokerSettings, broker_url: str, broker_version: str, sizes: Sizes) -> None:
         self._folder = folder
         self._broker = broker
         self._numbers = itertools.count(1)
+        self.broker_url = broker_url
         self.broker_version = broker_version
         self.sizes = sizes
-
-    @property
-    def broker_url(self) -> str:
-        """The broker's address with the password, for those who know no password files."""
-        return broker_urls(self._broker)[0]
 
     def program(self, module: str, spec: msgspec.Struct) -> Program:
         """Return a program that starts when its block is entered."""
@@ -74,4 +71,5 @@ async def open_bench(folder: Path, sizes: Sizes) -> AsyncIterator[Bench]:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         node = await stack.enter_async_context(PrivateNode(directory=folder / "rabbitmq"))
         version = await node.control("version")
-        yield Bench(folder=folder, broker=node.broker_settings, broker_version=version.strip(), sizes=sizes)
+        (url,) = await asyncio.to_thread(broker_urls, node.broker_settings)
+        yield Bench(folder=folder, broker=node.broker_settings, broker_url=url, broker_version=version.strip(), sizes=sizes)

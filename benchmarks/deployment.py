@@ -7,8 +7,8 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -79,29 +79,22 @@ class Deployment:
         """Return the most memory that ``gateway`` or ``bridge`` has held resident so far, its child processes left out."""
         return peak_mib(self.pid(role))
 
-    async def sessions(self, count: int = 1) -> list[Target]:
-        """Create sessions, a few at a time, and return each as a target."""
-        async with Api(target=self.target, connections=16) as api:
-            connection = await _connect(api, self._topology.cluster)
-            several = asyncio.Semaphore(16)
+    async def session(self, api: Api, connection: str) -> Target:
+        """Create a session and return it as a target."""
+        session = await api.create_session(connection)
+        return msgspec.structs.replace(self.target, session_id=session.session_id, cursor=session.cursor)
 
-            async def create() -> Target:
-                async with several:
-                    session = await api.create_session(connection)
-                return msgspec.structs.replace(self.target, session_id=session.session_id, cursor=session.cursor)
+    @asynccontextmanager
+    async def open_session(self) -> AsyncIterator[Target]:
+        """Hold one session open while the block runs."""
+        async with Api(target=self.target, connections=1) as api:
+            target = await self.session(api, await self.connect(api))
+            yield target
+            await api.close_session(target.session_id)
 
-            return list(await asyncio.gather(*(create() for _ in range(count))))
-
-    async def close(self, targets: Sequence[Target]) -> None:
-        """Close sessions, so that their lanes are free again."""
-        async with Api(target=self.target, connections=16) as api:
-            several = asyncio.Semaphore(16)
-
-            async def close(target: Target) -> None:
-                async with several:
-                    await api.close_session(target.session_id)
-
-            await asyncio.gather(*(close(target) for target in targets))
+    async def connect(self, api: Api) -> str:
+        """Return the id of a new connection to the grid of this deployment."""
+        return await api.connect(self._topology.cluster, APPLICATION)
 
     def _write_files(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -165,10 +158,6 @@ class Deployment:
     async def _stop(self) -> None:
         for process in self._processes.values():
             await end(process)
-
-
-async def _connect(api: Api, grid: str) -> str:
-    return await api.connect(grid, APPLICATION)
 
 
 def _broker_section(broker: BrokerSettings) -> dict[str, object]:

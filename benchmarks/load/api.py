@@ -28,6 +28,8 @@ __all__ = ["Api", "RefusedError", "Target"]
 _MSGPACK: Final = "application/msgpack"
 _OCTETS: Final = "application/octet-stream"
 _BUSY: Final = 429
+_UNAVAILABLE: Final = 503
+_CLOSINGS: Final = 10
 _SECONDS: Final = 90
 
 A = TypeVar("A")
@@ -99,9 +101,15 @@ class Api:
             return await _read(answer, SessionDescription)
 
     async def close_session(self, session: str) -> None:
-        """Close a session."""
-        async with self._client.delete(f"/v1/sessions/{session}") as answer:
-            await _accepted(answer)
+        """Close a session; come again while its owner is too busy to answer (503)."""
+        for _ in range(_CLOSINGS):
+            async with self._client.delete(f"/v1/sessions/{session}") as answer:
+                if answer.status != _UNAVAILABLE:
+                    await _accepted(answer)
+                    return
+                pause = float(answer.headers.get("Retry-After", "1"))
+            await asyncio.sleep(pause)
+        raise RefusedError(_UNAVAILABLE, f"the session could not be closed in {_CLOSINGS} attempts")
 
     async def submit(self, session: str, request: SubmitRequest) -> SubmitAnswer:
         """Submit tasks; wait and come again, with the same key, as long as the session's quota is full (429)."""

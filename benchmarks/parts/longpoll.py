@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
 from benchmarks.bench import Bench
-from benchmarks.load.api import Target
+from benchmarks.deployment import Deployment
+from benchmarks.load.api import Api, Target
 from benchmarks.load.crowd import CrowdResult, CrowdSpec
 from benchmarks.load.submit import SubmitResult, SubmitSpec
 from schemas.topology import ClusterTopology, LaneLimits
@@ -11,6 +17,8 @@ from schemas.topology import ClusterTopology, LaneLimits
 __all__ = ["measure_longpoll"]
 
 _SPARE_LANES = 8
+_AT_ONCE = 16
+_OUTPUT_WITHIN = 20.0
 _MIB = 1024 * 1024
 
 
@@ -20,7 +28,7 @@ async def measure_longpoll(bench: Bench) -> dict[str, float]:
     # Lanes of the usual size would be allowed more disk than many machines have.
     topology = ClusterTopology(cluster="crowd", lanes=count + _SPARE_LANES, limits=LaneLimits(input_bytes=4 * _MIB, output_quota=4 * _MIB))
     async with bench.deployment(topology) as deployment:
-        targets = await deployment.sessions(count)
+        targets = await _sessions(deployment, count)
         idle = await _submissions(bench, targets[0])
         spec = CrowdSpec(targets=targets, outputs=2 * bench.sizes.longpoll_submits)
         async with bench.program("benchmarks.load.crowd", spec) as crowd:
@@ -36,8 +44,38 @@ async def measure_longpoll(bench: Bench) -> dict[str, float]:
             "longpoll_submit_p99_ms": crowded.p99_ms,
             "idle_submit_p50_ms": idle.p50_ms,
         }
-        await deployment.close(targets)
+        await _close(deployment, targets)
     return figures
+
+
+async def _sessions(deployment: Deployment, count: int) -> list[Target]:
+    """Create sessions that each have done a task; those that nobody ever used are closed by their owner after a minute."""
+    async with Api(target=deployment.target, connections=_AT_ONCE) as api:
+        connection = await deployment.connect(api)
+        several = asyncio.Semaphore(_AT_ONCE)
+
+        async def create() -> Target:
+            async with several:
+                target = await deployment.session(api, connection)
+                await api.submit_one(target.session_id, b"first")
+                answer = await api.fetch(target.session_id, target.cursor, count=1, wait=_OUTPUT_WITHIN)
+                assert [output.output for output in answer.outputs] == [b"first"]
+                await api.fetch(target.session_id, answer.cursor, count=1, wait=0)
+            return msgspec.structs.replace(target, cursor=answer.cursor)
+
+        return list(await asyncio.gather(*(create() for _ in range(count))))
+
+
+async def _close(deployment: Deployment, targets: Sequence[Target]) -> None:
+    """Close the sessions, so that their lanes are free for the next round."""
+    async with Api(target=deployment.target, connections=_AT_ONCE) as api:
+        several = asyncio.Semaphore(_AT_ONCE)
+
+        async def close(target: Target) -> None:
+            async with several:
+                await api.close_session(target.session_id)
+
+        await asyncio.gather(*(close(target) for target in targets))
 
 
 async def _submissions(bench: Bench, target: Target) -> SubmitResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.bench import Bench
-from benchmarks.parts.sluiceway import Flow, run_flow, session_of
+from benchmarks.parts.sluiceway import Flow, run_flow
 from schemas.topology import ClusterTopology
 
 __all__ = ["measure_million"]
@@ -19,7 +19,7 @@ async def measure_million(bench: Bench) -> dict[str, float]:
         payload_bytes=sizes.million_bytes,
         count_max=sizes.million_count_max,
     )
-    async with bench.deployment(ClusterTopology(cluster="million", lanes=1)) as deployment, session_of(deployment) as target:
+    async with bench.deployment(ClusterTopology(cluster="million", lanes=1)) as deployment, deployment.open_session() as target:
         submitted, fetched = await run_flow(bench, target, flow)
         return {
             "million_seconds": fetched.ended - submitted.began,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -17,7 +15,7 @@ from benchmarks.load.round_trip import RoundTripResult, RoundTripSpec
 from benchmarks.load.submit import SubmitResult, SubmitSpec
 from schemas.topology import ClusterTopology
 
-__all__ = ["Flow", "measure_sluiceway", "run_flow", "session_of"]
+__all__ = ["Flow", "measure_sluiceway", "run_flow"]
 
 _TOPOLOGY: Final = ClusterTopology(cluster="bench", lanes=8)
 _FINISH_WITHIN: Final = 120.0
@@ -46,14 +44,6 @@ async def measure_sluiceway(bench: Bench) -> dict[str, float]:
             "gateway_rss_mb": deployment.peak_mib("gateway"),
             "bridge_rss_mb": deployment.peak_mib("bridge"),
         }
-
-
-@asynccontextmanager
-async def session_of(deployment: Deployment) -> AsyncIterator[Target]:
-    """Hold a session open while the block runs."""
-    targets = await deployment.sessions()
-    yield targets[0]
-    await deployment.close(targets)
 
 
 async def run_flow(bench: Bench, target: Target, flow: Flow) -> tuple[SubmitResult, FetchResult]:
@@ -85,7 +75,7 @@ def _single_flow(bench: Bench) -> Flow:
 
 
 async def _latency(bench: Bench, deployment: Deployment) -> dict[str, float]:
-    async with session_of(deployment) as target:
+    async with deployment.open_session() as target:
         spec = RoundTripSpec(target=target, tasks=bench.sizes.latency_tasks, payload_bytes=bench.sizes.payload_bytes)
         result = await bench.run("benchmarks.load.round_trip", spec, RoundTripResult)
     return {"latency_p50_ms": result.p50_ms, "latency_p99_ms": result.p99_ms, "latency_submit_p50_ms": result.submit_p50_ms}
@@ -93,21 +83,21 @@ async def _latency(bench: Bench, deployment: Deployment) -> dict[str, float]:
 
 async def _bulk(bench: Bench, deployment: Deployment) -> dict[str, float]:
     flow = _bulk_flow(bench, bench.sizes.bulk_tasks)
-    async with session_of(deployment) as target:
+    async with deployment.open_session() as target:
         submitted, fetched = await run_flow(bench, target, flow)
     return {"bulk_tasks_per_s": flow.tasks / (fetched.ended - submitted.began), "bulk_request_p50_ms": submitted.p50_ms}
 
 
 async def _single(bench: Bench, deployment: Deployment) -> dict[str, float]:
     flow = _single_flow(bench)
-    async with session_of(deployment) as target:
+    async with deployment.open_session() as target:
         submitted, fetched = await run_flow(bench, target, flow)
     return {"single_tasks_per_s": flow.tasks / (fetched.ended - submitted.began), "single_request_p50_ms": submitted.p50_ms}
 
 
 async def _submit_requests(bench: Bench, deployment: Deployment) -> dict[str, float]:
     """Submit one task per request while nobody fetches."""
-    async with session_of(deployment) as target:
+    async with deployment.open_session() as target:
         result = await bench.run("benchmarks.load.submit", _submit(target, _single_flow(bench)), SubmitResult)
     return {"submit_requests_per_s": result.requests / (result.ended - result.began)}
 
@@ -115,7 +105,7 @@ async def _submit_requests(bench: Bench, deployment: Deployment) -> dict[str, fl
 async def _submit_then_fetch(bench: Bench, deployment: Deployment) -> dict[str, float]:
     """Submit in bulk while nobody fetches; when all tasks are finished, fetch while nobody submits."""
     flow = _bulk_flow(bench, bench.sizes.fetch_tasks)
-    async with session_of(deployment) as target:
+    async with deployment.open_session() as target:
         submitted = await bench.run("benchmarks.load.submit", _submit(target, flow), SubmitResult)
         await _finished(target, flow.tasks)
         spec = FetchSpec(target=target, tasks=flow.tasks, count_max=flow.count_max, payload_bytes=flow.payload_bytes)
