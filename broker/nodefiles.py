@@ -28,6 +28,9 @@ _CONSUMER_TIMEOUT_MS: Final = 7 * 24 * 3600 * 1000
 _SETTINGS: Final[Mapping[str, str]] = {
     "consumer_timeout": str(_CONSUMER_TIMEOUT_MS),
     "heartbeat": "5",
+    # As in deploy/rabbitmq/rabbitmq.conf: each session of a bridge and each journal that a gateway reads is a channel.
+    "channel_max": "16384",
+    "max_message_size": str(32 * 1024 * 1024),
     # One node on a developer's machine: the default of 50 MB would let streams fill the disk before the alarm comes.
     "disk_free_limit.absolute": "256MB",
     # The default log of 512 MiB is meant for servers of their own.
