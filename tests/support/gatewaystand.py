@@ -173,6 +173,7 @@ def make_stand(folder: Path, broker: BrokerSettings, *clusters: str) -> Stand:
     """Make the files of a gateway: certificate, key ring, token file."""
     authority = trustme.CA()
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(folder / "gateway.pem"))
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     context = ssl.create_default_context()
     authority.configure_trust(context)
     load_or_create_ring(folder / "keys.json")
