@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from bridge.outcomes import KnownOutcome
+from bridge.outcomes import output_bytes
 from bridge.snapshots import snapshot_parts
 from broker.journal.fold import Fold, JournalRecord, Verdict
 from broker.journal.writer import JournalWriter
 from schemas.ids import Position
-from schemas.records import Mark, Outputs, RecordBody, RecordKind, SessionControls, StateChange, TaskOutput
+from schemas.records import Mark, Outputs, RecordBody, RecordHeaders, RecordKind, SessionControls, StateChange, TaskOutput
 
 __all__ = ["DoubtError", "Epoch", "EpochLimits"]
 
@@ -78,7 +78,8 @@ class Epoch:
         self.unacked_bytes = 0
         self._next = 0
         self._assigned: set[bytes] = set()
-        self._waiting: deque[KnownOutcome] = deque()
+        self._waiting: deque[TaskOutput] = deque()
+        self._waiting_bytes = 0
         self._unseen: dict[int, _Publication] = {}
         self._seen_pub = 0
         self._scan: Position | None = None
@@ -86,7 +87,7 @@ class Epoch:
         self._since_snapshot = 0
         self._sizes: deque[tuple[int, int]] = deque()
         self._acked_written = 0
-        self._bodies: dict[int, list[KnownOutcome]] = {}
+        self._bodies: dict[int, Outputs] = {}
 
     @property
     def idle(self) -> bool:
@@ -129,18 +130,24 @@ class Epoch:
         """Publish another record of this epoch."""
         self._publish(kind, body, visible)
 
-    def assigned(self, task: bytes) -> bool:
-        """Whether the task has a number in this epoch."""
-        return task in self._assigned
-
-    def assign(self, known: KnownOutcome) -> bool:
+    def assign(self, output: TaskOutput) -> bool:
         """Give a number to an outcome, once: the only place where completion and cancel can race. False: the task has one already."""
-        task = known.outcome.task_id
-        if task in self._assigned or (self._fold.done is not None and self._fold.done.number(task) is not None):
+        if output.task_id in self._assigned:
             return False
-        self._assigned.add(task)
-        self._waiting.append(known)
+        self._assigned.add(output.task_id)
+        self._waiting.append(output)
+        self._waiting_bytes += output_bytes(output)
         return True
+
+    def unpublished(self) -> Iterator[TaskOutput]:
+        """Yield the outputs that were not read back: the next epoch publishes them under numbers of its own."""
+        for body in self._bodies.values():
+            yield from body.outputs
+        yield from self._waiting
+
+    def published(self, headers: RecordHeaders) -> RecordBody | None:
+        """Return the body that was published under these headers, so that nobody has to decode it when it is read back."""
+        return self._bodies.get(headers.pub) if headers.nonce == self.nonce else None
 
     def flush(self) -> None:
         """Publish what waits, as bundles: while publications are under way small ones wait and grow."""
@@ -149,7 +156,7 @@ class Epoch:
                 return
             self.snapshot()
         while self._waiting and self._writer.unconfirmed_bytes < self._limits.unconfirmed_bytes:
-            if len(self._unseen) >= _UNDER_WAY and self._waiting_bytes(_WORTHWHILE_BYTES) < _WORTHWHILE_BYTES:
+            if len(self._unseen) >= _UNDER_WAY and self._waiting_bytes < _WORTHWHILE_BYTES:
                 return
             self._publish_outputs()
             if self._since_snapshot >= self._limits.snapshot_bytes:
@@ -158,6 +165,7 @@ class Epoch:
     def drop_waiting(self) -> int:
         """Forget outcomes that were not published yet; return the highest number that was."""
         self._waiting.clear()
+        self._waiting_bytes = 0
         return self._next - 1
 
     def acknowledged(self) -> None:
@@ -170,8 +178,8 @@ class Epoch:
         if self._fold.acked > self._acked_written and not self._unseen:
             self.change(self.controls)
 
-    def saw(self, record: JournalRecord, verdict: Verdict) -> list[KnownOutcome]:
-        """Take note of a record of this epoch that was read back; return the outcomes that are visible by it, in order.
+    def saw(self, record: JournalRecord, verdict: Verdict) -> Sequence[TaskOutput]:
+        """Take note of a record of this epoch that was read back; return the outputs that are visible by it, in order.
 
         Raises:
             DoubtError: It did not come in order, or does not count.
@@ -190,7 +198,11 @@ class Epoch:
             self._sizes.append((publication.end, len(record.raw)))
         if publication.visible is not None:
             publication.visible()
-        return self._bodies.pop(pub, [])
+        body = self._bodies.pop(pub, None)
+        if body is None:
+            return ()
+        self._assigned.difference_update(output.task_id for output in body.outputs)
+        return body.outputs
 
     def check(self, now: float) -> None:
         """Raise when a publication has not come back in time.
@@ -218,24 +230,18 @@ class Epoch:
         if part == parts and self._candidate is not None:
             self._scan, self._candidate = self._candidate, None
 
-    def _waiting_bytes(self, enough: int) -> int:
-        total = 0
-        for known in self._waiting:
-            total += known.size
-            if total >= enough:
-                break
-        return total
-
     def _publish_outputs(self) -> None:
-        bundle: list[KnownOutcome] = []
+        bundle: list[TaskOutput] = []
         size = 0
-        while self._waiting and (not bundle or size + self._waiting[0].size <= _BUNDLE_BYTES):
-            known = self._waiting.popleft()
-            bundle.append(known)
-            size += known.size
+        while self._waiting and (not bundle or size + output_bytes(self._waiting[0]) <= _BUNDLE_BYTES):
+            output = self._waiting.popleft()
+            bundle.append(output)
+            size += output_bytes(output)
+        self._waiting_bytes -= size
         first = self._next
         self._next += len(bundle)
-        self._bodies[self._publish(RecordKind.OUTS, Outputs([_output(known) for known in bundle]), first=first, end=self._next)] = bundle
+        body = Outputs(bundle)
+        self._bodies[self._publish(RecordKind.OUTS, body, first=first, end=self._next)] = body
 
     def _publish(self, kind: RecordKind, body: RecordBody, visible: Callable[[], None] | None = None, *, first: int = 0, end: int = 0) -> int:
         self._acked_written = self._fold.acked
@@ -255,8 +261,3 @@ class Epoch:
             self._failed(error, self.num)
         else:
             self._progressed()
-
-
-def _output(known: KnownOutcome) -> TaskOutput:
-    outcome = known.outcome
-    return TaskOutput(outcome.task_id, known.of, known.tag, outcome.finished_at, outcome.payload, outcome.exception)

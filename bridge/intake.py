@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -12,13 +12,13 @@ from bridge.connectors.base import GridTask, Outcome
 from bridge.epoch import Epoch
 from bridge.gridwork import GridWork
 from bridge.holding import Held, Holding
-from bridge.outcomes import KnownOutcome, OutcomeCache
+from bridge.outcomes import OutcomeCache
 from broker.claims import InputDelivery
 from broker.journal.fold import Fold
 from runtime.logs import get_logger
 from schemas.ids import KEY_HASH_BYTES, task_id_text
 from schemas.messages import InputHeaders, InputKind, SubmissionRange, TaskInput, decode_inputs
-from schemas.records import CommonData, RecordError, RecordKind, SessionControls, body_digest
+from schemas.records import CommonData, RecordError, RecordKind, SessionControls, TaskOutput, body_digest
 from schemas.symphony import ErrorType, SymphonyException
 from schemas.versions import UnknownVersionError
 
@@ -68,8 +68,8 @@ class Intake:
         self._tags: dict[bytes, tuple[int, str]] = {}
         self._keys: dict[bytes, bytes] = {}
         """The fingerprint that came first with each key, until the journal shows it."""
-        self._cautious = not cache.empty
-        """Outcomes of an earlier ownership are in hand: look each task up."""
+        self._in_hand: dict[bytes, TaskOutput] = {}
+        """What was in hand when the epoch began; while there is any, each task is looked up."""
         self._leftovers: list[Held] = []
         self._clearing = False
         self.received = 0
@@ -84,6 +84,8 @@ class Intake:
         self._fold, self._epoch = fold, epoch
         self._leftovers.clear()
         self._clearing = False
+        self._in_hand = self._cache.take()
+        self._tags = {task: what for task, what in self._tags.items() if fold.done is None or fold.done.number(task) is None}
         complete = True
         for held in self._holding.restart():
             if held.again is not None:
@@ -116,18 +118,16 @@ class Intake:
     def finished(self, outcome: Outcome) -> None:
         """Take an outcome from the grid: it gets its number here or not at all."""
         of, tag = self._tags.pop(outcome.task_id, (0, ""))
-        if not of:
-            return
-        known = KnownOutcome(outcome, of, tag)
-        self._cache.put(known)
-        if self._epoch is not None:
-            self._epoch.assign(known)
+        if of and self._epoch is not None:
+            self._epoch.assign(TaskOutput(outcome.task_id, of, tag, outcome.finished_at, outcome.payload, outcome.exception))
 
-    def visible(self, known: KnownOutcome, number: int) -> None:
-        """Take note that an outcome is visible."""
-        self._keys.pop(known.outcome.task_id[:KEY_HASH_BYTES], None)
-        self._cache.visible(known.outcome.task_id)
-        self._holding.visible(known.outcome.task_id, number, self._loop.time())
+    def visible(self, outputs: Sequence[TaskOutput], first: int, size: int) -> None:
+        """Take note that outputs are visible, from the number ``first`` on, in a record of ``size`` bytes."""
+        now = self._loop.time()
+        self._cache.keep(outputs, size)
+        for number, output in enumerate(outputs, first):
+            self._keys.pop(output.task_id[:KEY_HASH_BYTES], None)
+            self._holding.visible(output.task_id, number, now)
 
     def cancel(self, task: bytes) -> bool:
         """Give a cancelled outcome to a task that was received and not handed to the grid. False: it was not waiting here."""
@@ -138,7 +138,7 @@ class Intake:
 
     def knows(self, task: bytes) -> bool:
         """Whether the task was received here or has a visible output."""
-        return task in self._tags or self._cache.get(task) is not None or (self._fold.done is not None and self._fold.done.number(task) is not None)
+        return task in self._tags or self._holding.waits_for(task) or (self._fold.done is not None and self._fold.done.number(task) is not None)
 
     def tagged(self, tag: str) -> list[bytes]:
         """Return the tasks with this tag that have no outcome yet."""
@@ -163,7 +163,7 @@ class Intake:
     def _take_run(self, held: Held, run: SubmissionRange, inputs: list[TaskInput]) -> None:
         """Look the submission up once; only where something is known of its key, each task."""
         refusal = self._refusal(run)
-        new = not self._cautious and not self._knows_key(run)
+        new = not self._in_hand and not self._knows_key(run)
         self._keys.setdefault(run.key, run.fp)
         prefix = run.key + run.fp
         for index, task_input in enumerate(inputs, run.first):
@@ -183,7 +183,7 @@ class Intake:
         if self._holding.waits_for(task) or task in self._tags:
             self._holding.wait(held, task)
             return True
-        known = self._cache.get(task)
+        known = self._in_hand.get(task)
         if known is None or self._epoch is None:
             return False
         self._holding.wait(held, task)

@@ -1,66 +1,60 @@
-"""Outcomes that an owner has in hand: those not yet visible are kept, those visible only as long as memory allows.
+"""Outcomes that a worker still has in hand: published again after a doubt, instead of being run again.
 
-The cache saves runs and nothing else: after a doubt an outcome that is still here is published again instead of being run again.
+It saves runs and nothing else: correctness never depends on what is kept here.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-import msgspec
+from schemas.records import TaskOutput
 
-from bridge.connectors.base import Outcome
+__all__ = ["OutcomeCache", "output_bytes"]
 
-__all__ = ["KnownOutcome", "OutcomeCache"]
+_PER_OUTPUT: Final = 128
 
 
-class KnownOutcome(msgspec.Struct, frozen=True):
-    """An outcome with what its output record has to say besides."""
-
-    outcome: Outcome
-    of: int
-    tag: str
-
-    @property
-    def size(self) -> int:
-        """Bytes it takes, roughly."""
-        payload = self.outcome.payload
-        return 128 + (len(payload) if payload is not None else len(self.outcome.exception.message if self.outcome.exception else ""))
+def output_bytes(output: TaskOutput) -> int:
+    """Return the bytes that an output takes in a record or in memory, roughly."""
+    if output.payload is not None:
+        return _PER_OUTPUT + len(output.payload)
+    return _PER_OUTPUT + (len(output.exception.message) if output.exception is not None else 0)
 
 
 class OutcomeCache:
-    """Outcomes by task id.
+    """The newest visible outputs of one session, and those that an epoch left behind unpublished.
 
     Args:
-        limit: Bytes of visible outcomes to keep.
+        limit: Bytes of visible outputs to keep.
     """
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._pinned: dict[bytes, KnownOutcome] = {}
-        self._kept: OrderedDict[bytes, KnownOutcome] = OrderedDict()
-        self._kept_bytes = 0
+        self._visible: deque[tuple[int, Sequence[TaskOutput]]] = deque()
+        self._bytes = 0
+        self._left: list[TaskOutput] = []
 
     @property
     def empty(self) -> bool:
         """Whether there is none."""
-        return not self._pinned and not self._kept
+        return not self._visible and not self._left
 
-    def put(self, known: KnownOutcome) -> None:
-        """Keep an outcome until it is visible."""
-        self._pinned[known.outcome.task_id] = known
+    def keep(self, outputs: Sequence[TaskOutput], size: int) -> None:
+        """Keep a record's visible outputs, ``size`` bytes, as long as there is room: the oldest go first."""
+        self._visible.append((size, outputs))
+        self._bytes += size
+        while self._bytes > self._limit:
+            self._bytes -= self._visible.popleft()[0]
 
-    def get(self, task: bytes) -> KnownOutcome | None:
-        """Return the task's outcome when it is still here."""
-        return self._pinned.get(task) or self._kept.get(task)
+    def leave(self, outputs: Iterable[TaskOutput]) -> None:
+        """Leave outputs that nobody has seen yet to the next epoch."""
+        self._left.extend(outputs)
 
-    def visible(self, task: bytes) -> None:
-        """The outcome is visible: from now on it may be dropped, oldest first."""
-        known = self._pinned.pop(task, None)
-        if known is None:
-            return
-        self._kept[task] = known
-        self._kept_bytes += known.size
-        while self._kept_bytes > self._limit:
-            _, old = self._kept.popitem(last=False)
-            self._kept_bytes -= old.size
+    def take(self) -> dict[bytes, TaskOutput]:
+        """Return all that is in hand by task id; what was left behind is the caller's from now on."""
+        left, self._left = self._left, []
+        found = {output.task_id: output for _, outputs in self._visible for output in outputs}
+        found.update((output.task_id, output) for output in left)
+        return found

@@ -148,6 +148,8 @@ class SessionOwner:
                 await self._tenure.serve(view)
             except SessionEndedError:
                 await self._ending.finish(view, LaneWatch(claim.sid))
+            finally:
+                self._session.memory.cache.leave(self._session.current().unpublished())
 
     async def _begin(self, view: JournalView, watch: LaneWatch) -> None:
         """Mark, read the mark back, publish the first snapshot, and look at what is held already with the new epoch's eyes."""
@@ -161,6 +163,7 @@ class SessionOwner:
             raise DoubtError("another mark came first; mark again, higher")
         epoch.saw(mark.record, mark.verdict)
         self._adopt(view.fold, epoch, behind)
+        view.published = epoch.published
         if watch.occupied and not view.fold.opened:
             self._ending.refuse("lane-busy", "another session lives in this lane")
         elif session.stage is not Stage.CLOSING:

@@ -175,8 +175,9 @@ class Tenure:
         if (headers.num, headers.nonce) != (epoch.num, epoch.nonce):
             self._saw_other(step)
             return
-        for number, known in enumerate(epoch.saw(step.record, step.verdict), headers.first):
-            session.intake.visible(known, number)
+        outputs = epoch.saw(step.record, step.verdict)
+        if outputs:
+            session.intake.visible(outputs, headers.first, len(step.record.raw))
 
     def _saw_other(self, step: Step) -> None:
         """A record of another epoch: a valid mark fences this owner, an unknown higher epoch is a doubt, the rest does not count."""

@@ -37,6 +37,7 @@ __all__ = [
     "StateChange",
     "TaskOutput",
     "body_digest",
+    "check_body",
     "decode_body",
     "encode_body",
 ]
@@ -285,14 +286,23 @@ def body_digest(raw: bytes | memoryview) -> bytes:
     return hashlib.sha256(raw).digest()[:16]
 
 
+def check_body(headers: RecordHeaders, raw: bytes) -> None:
+    """Raise when a body's bytes are not those that were written.
+
+    Raises:
+        RecordError: Its digest differs.
+    """
+    if body_digest(raw) != headers.digest:
+        raise RecordError(f"record {headers.message_id} is damaged: its digest differs")
+
+
 def decode_body(headers: RecordHeaders, raw: bytes) -> RecordBody:
     """Read a record's body.
 
     Raises:
         RecordError: The body is not the one that was written (its digest differs) or not of the kind that the headers name.
     """
-    if body_digest(raw) != headers.digest:
-        raise RecordError(f"record {headers.message_id} is damaged: its digest differs")
+    check_body(headers, raw)
     try:
         body = _decoder.decode(raw)
     except msgspec.DecodeError as exc:

@@ -6,6 +6,7 @@ same offsets with other records. ``prove`` attaches anew and checks that, so eve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -18,7 +19,7 @@ from broker.journal.fold import Fold, JournalRecord, Verdict, parse_record
 from broker.journal.stream import StreamReader, StreamRecord, last_records
 from broker.link import Broker
 from schemas.ids import Position
-from schemas.records import RecordKind
+from schemas.records import RecordBody, RecordHeaders, RecordKind
 from schemas.topology import ClusterTopology
 
 __all__ = ["JournalView", "NotProvenError", "Step", "begin_soundly", "journal_name", "newest_scan"]
@@ -63,6 +64,8 @@ class JournalView:
         self.fold = fold
         self.last: Position | None = None
         self.lenient_until = -1
+        self.published: Callable[[RecordHeaders], RecordBody | None] | None = None
+        """For an owner: tells the bodies that it has published itself."""
         self._broker = broker
         self._queue = queue
         self._reader: StreamReader | None = None
@@ -143,7 +146,7 @@ class JournalView:
 
     def _fold(self, raw: StreamRecord) -> Step | None:
         self.last = Position(raw.offset, raw.message_id)
-        record = parse_record(raw)
+        record = parse_record(raw, self.published)
         if record is None:
             return None
         verdict = self.fold.step(record, lenient=raw.offset <= self.lenient_until)
