@@ -36,6 +36,7 @@ class HeldChannel:
         self.closed = asyncio.Event()
         """Set when the channel or its connection has died or was closed."""
         self._leaving = False
+        self._given_up = False
         self._calls: set[asyncio.Task[Any]] = set()
         self._callbacks: list[Callable[[str], None]] = []
         self._lost = raw.closing
@@ -71,10 +72,10 @@ class HeldChannel:
         try:
             await asyncio.wait([task], timeout=within)
         except asyncio.CancelledError:
-            self.abandon()
+            self._give_up()
             raise
         if not task.done():
-            self.abandon()
+            self._give_up()
             raise BrokerUnavailableError(f"{doing}: no answer within {within:g} s")
         with broker_errors(doing):
             return task.result()
@@ -86,12 +87,19 @@ class HeldChannel:
             self.outlet.end(close_frame(self.raw.number))
 
     async def aclose(self) -> None:
-        """Close the channel; returns when the broker has answered, or after 3 s when it does not."""
+        """Close the channel; returns when the broker has answered, or after 3 s when it does not, and at once after a call that was given up.
+
+        That call's caller has waited already: with a broker that hangs it would pay for its deadline and for these seconds on top.
+        """
         self.abandon()
-        if not self._lost.done():
+        if not self._lost.done() and not self._given_up:
             # Waiting may be cut short; the close itself goes on.
             await asyncio.wait([self._lost], timeout=_CLOSE_WITHIN)
         self._end("it was closed")
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self.abandon()
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._calls.discard(task)
