@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from typing import Final
+
 import msgspec
 
 from gateway.call import Answer, Call
@@ -16,6 +20,10 @@ from schemas.ids import SessionId, task_id_from_text
 from schemas.symphony import CloseFlags, SessionState, check_priority, check_task_tag, parse_close_flags
 
 __all__ = ["Administration"]
+
+_ASK_SECONDS: Final = 3.5
+_JOURNAL_SECONDS: Final = 1.2
+"""Both together stay below the 5 s in which a client shall hear that something is away."""
 
 
 class Administration:
@@ -77,10 +85,12 @@ class Administration:
     async def _ask(self, session: SessionId, request: Request) -> None:
         """Ask the owner; when none answers, say what is known: a closed session has none."""
         try:
-            await self._owners.ask(session, request)
+            await self._owners.ask(session, request, within=_ASK_SECONDS)
         except ProblemError as exc:
             if exc.code == "owner-unavailable":
-                await self._lifecycle.require_known(session)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_JOURNAL_SECONDS):
+                        await self._lifecycle.require_known(session)
             raise
 
 
