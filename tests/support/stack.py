@@ -52,6 +52,7 @@ def running_stack(directory: Path, *, broker: str | None, grid: str = GRID, lane
         bridges: How many bridge workers.
     """
     applications = (
+        Application(name="ping", service="examples.ping.service:Ping"),
         _application("echo", "Echo"),
         _application("orders", "Orders", processes=2, invoke_timeout=60.0),
         _application("impatient", "Orders", invoke_timeout=0.5),
