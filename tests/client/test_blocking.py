@@ -130,7 +130,17 @@ async def test_a_closed_gateway_refuses(fakes: list[FakeGateway], fast: GatewayO
             gateway.grids()
         with gateway:
             assert len(gateway.grids()) == 1
+            session = gateway.connect(application="Echo").create_session()
+            fakes[0].grid.sessions[session.session_id].hold = True
+            future = session.submit(b"a")
+            eventually_blocking(lambda: future.task_id, within=5)
+        gateway.close()
+        with pytest.raises(SluicewayError, match="attach to the session again"):
+            future.result(5)
         with pytest.raises(SluicewayError, match="closed"):
             gateway.grids()
+        with pytest.raises(SluicewayError, match="closed"):
+            session.submit(b"late")
+        assert not TaskFuture(take_back=session._inner.take_back).done()
 
     await asyncio.to_thread(work)

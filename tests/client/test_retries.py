@@ -25,6 +25,7 @@ from sluiceway import (
     ProtocolError,
     RetryPolicy,
     SessionClosedError,
+    SluicewayError,
     UnavailableError,
 )
 from sluiceway.http.addresses import Addresses
@@ -310,3 +311,11 @@ def test_calls_that_break_together_count_once() -> None:
     assert addresses.pick().url == "https://b"
     addresses.failed("https://b", started=100.5)
     assert 0 < addresses.pick().wait <= 0.2
+
+
+async def test_a_closed_client_refuses_at_once(fakes: list[FakeGateway], fast: GatewayOptions) -> None:
+    """Outside of its block a client raises, and does not go on trying."""
+    gateway = AsyncGateway(fakes[0].url, options=fast)
+    with pytest.raises(SluicewayError, match="closed"):
+        await gateway.grids()
+    assert not fakes[0].seen

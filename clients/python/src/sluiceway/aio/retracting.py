@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from sluiceway.aio.background import Background
@@ -40,7 +41,9 @@ class Retractor:
             self._ids.append(task_id)
             wake, self._awake = not self._awake, True
         if wake:
-            self._loop.call_soon_threadsafe(self._start)
+            # The loop is closed when a program drops its futures after its client: then the tasks are left to the grid.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:
         self._task = self._background.start(self._run(), name="sluiceway: take tasks back")

@@ -67,7 +67,10 @@ class Submitter:
             self._bytes += task_size(task)
             wake, self._awake = not self._awake, True
         if wake:
-            self._loop.call_soon_threadsafe(self._start)
+            try:
+                self._loop.call_soon_threadsafe(self._start)
+            except RuntimeError as exc:
+                raise SluicewayError("the client is closed") from exc
 
     @property
     def busy(self) -> bool:

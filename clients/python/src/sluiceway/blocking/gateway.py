@@ -63,7 +63,9 @@ class Gateway:
         self.close()
 
     def close(self) -> None:
-        """Let go of the gateways. Sessions are not closed by this: the grid works on, and ``attach`` finds them again."""
+        """Let go of the gateways. Sessions are not closed by this: the grid works on, and ``attach`` finds them again. Closing twice is harmless."""
+        if not self._loop.running:
+            return
         try:
             self._loop.run(self._inner.aclose())
         finally:

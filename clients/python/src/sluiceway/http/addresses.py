@@ -109,12 +109,12 @@ class Addresses:
         standing.bad_until = now + (backoff(self._policy, standing.failures, self._chance) if pause is None else pause)
 
     def succeeded(self, url: str, *, started: float) -> None:
-        """Forget the failures of a gateway that answered, and stay with it when the one in use counts as bad."""
+        """Forget the failures of a gateway that answered, and stay with it when the one in use has failed since it last answered."""
         standing = self._find(url)
         if started < standing.bad_since:
             return
         standing.failures, standing.bad_until = 0, 0.0
-        if self._current.bad_until > self._clock():
+        if self._current.failures:
             self._current = standing
 
     def _find(self, url: str) -> _Standing:

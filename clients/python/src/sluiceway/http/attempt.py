@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from sluiceway.errors import CertificateError, CredentialsError, GatewayUnreachableError, ProblemError, ProtocolError, problem_error
+from sluiceway.errors import CertificateError, CredentialsError, GatewayUnreachableError, ProblemError, ProtocolError, SluicewayError, problem_error
 from sluiceway.http.options import GatewayOptions, proxy_for, tls_context
 from sluiceway.http.retries import retry_after
 from sluiceway.packing import PackingError, unpack
@@ -116,9 +116,10 @@ class Wire:
             CertificateError: The gateway's certificate is not trusted.
             CredentialsError: A proxy on the way refused.
             ProtocolError: Something answered that is no gateway.
+            SluicewayError: The connections are closed.
         """
         if self._http is None:
-            raise GatewayUnreachableError("the client is closed; use it inside 'async with'")
+            raise SluicewayError("the client is closed; use it inside 'async with'")
         try:
             return await self._exchange(self._http, url, call, token=token, total=total)
         except aiohttp.ClientConnectorCertificateError as exc:
