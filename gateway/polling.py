@@ -76,11 +76,13 @@ class Polling:
             ProblemError: The session was refused, the cursor is too old, or nobody can tell at the moment.
             BrokerError: The journal cannot be read at the moment.
         """
+        trusting = True
         for attempt in range(_ATTEMPTS):
             try:
-                async with self._readers.reading(poll.session, poll.cursor) as (reader, fresh):
+                async with self._readers.reading(poll.session, poll.cursor, trusting=trusting) as (reader, fresh):
                     return await self._from(reader, poll, fresh=fresh)
-            except ReaderLostError:
+            except ReaderLostError as exc:
+                trusting = trusting and not exc.rewritten
                 # A warm reader ended, most often because its connection did: the next one is opened at the client's own cursor.
                 await asyncio.sleep(0.1 * attempt)
             except ProblemError as exc:
@@ -100,7 +102,7 @@ class Polling:
         while True:
             change = reader.change
             if reader.failure is not None:
-                raise ReaderLostError
+                raise reader.lost()
             taken = reader.take(position, poll.count, poll.limit)
             ended = _ended(reader, position)
             remaining = poll.until - asyncio.get_running_loop().time()

@@ -73,8 +73,8 @@ class Readers:
         return (reader for reader in self._readers.get(session.sid, ()) if reader.opened and reader.failure is None)
 
     @asynccontextmanager
-    async def reading(self, session: SessionId, cursor: Cursor) -> AsyncIterator[tuple[Reader, bool]]:
-        """Hand out a reader that covers the cursor, and whether it was opened just now.
+    async def reading(self, session: SessionId, cursor: Cursor, *, trusting: bool = True) -> AsyncIterator[tuple[Reader, bool]]:
+        """Hand out a reader that covers the cursor, and whether it was opened just now; ``trusting`` as for the follower.
 
         Raises:
             ProblemError: ``cursor-expired``, ``owner-unavailable``.
@@ -83,7 +83,7 @@ class Readers:
         reader = self._find(session, cursor)
         fresh = reader is None
         if reader is None:
-            reader = self._open(session, cursor)
+            reader = self._open(session, cursor, trusting=trusting)
         reader.pins += 1
         try:
             await self._attached(reader)
@@ -109,7 +109,7 @@ class Readers:
     def _find(self, session: SessionId, cursor: Cursor) -> Reader | None:
         return next((reader for reader in self._readers.get(session.sid, ()) if reader.covers(cursor)), None)
 
-    def _open(self, session: SessionId, cursor: Cursor) -> Reader:
+    def _open(self, session: SessionId, cursor: Cursor, *, trusting: bool) -> Reader:
         mine = self._readers.setdefault(session.sid, [])
         if len(mine) >= _PER_SESSION:
             idle = sorted((reader for reader in mine if not reader.pins), key=lambda reader: reader.used_at)
@@ -117,7 +117,14 @@ class Readers:
                 raise ProblemError("too-many-requests", "this session is being polled at too many places at once")
             self._close(idle[0])
         self._shrink()
-        reader = Reader(broker=self._broker, session=session, cursor=cursor, room=self._limits.session_reader_bytes, on_change=self._count)
+        reader = Reader(
+            broker=self._broker,
+            session=session,
+            cursor=cursor,
+            room=self._limits.session_reader_bytes,
+            on_change=self._count,
+            trusting=trusting,
+        )
         self._readers.setdefault(session.sid, []).append(reader)
         self._tasks[reader] = self._spawn(self._run(reader))
         return reader
@@ -137,7 +144,7 @@ class Readers:
             self._close(reader)
             raise ProblemError("broker-unavailable", _UNREADABLE) from exc
         if reader.failure is not None:
-            raise ReaderLostError if reader.opened else reader_problem(reader.failure) from reader.failure
+            raise reader.lost() if reader.opened else reader_problem(reader.failure) from reader.failure
 
     def _shrink(self) -> None:
         """E5: least recently used first; readers that are being polled stay."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from broker.errors import BrokerError
 from broker.journal.fold import Fold
-from broker.journal.follower import CursorExpiredError, Follower, VisibleOutputs, follow
+from broker.journal.follower import CursorExpiredError, Follower, JournalRewrittenError, VisibleOutputs, follow
 from broker.link import Broker
 from runtime.logs import get_logger
 from schemas.cursors import Cursor
@@ -23,7 +23,15 @@ _PER_OUTPUT: Final = 160
 
 
 class ReaderLostError(Exception):
-    """Raised when a reader ended under its poll: open another one."""
+    """Raised when a reader ended under its poll: open another one.
+
+    Args:
+        rewritten: Outputs that it had shown were lost: the next one must not trust the cursor's record.
+    """
+
+    def __init__(self, *, rewritten: bool = False) -> None:
+        super().__init__("the reader was lost")
+        self.rewritten = rewritten
 
 
 class Numbered(NamedTuple):
@@ -43,9 +51,10 @@ class Reader:
         cursor: Where its client stands.
         room: Bytes that may be buffered; beyond that the journal waits.
         on_change: Called with the difference in bytes whenever the buffer changes.
+        trusting: As for the follower.
     """
 
-    def __init__(self, *, broker: Broker, session: SessionId, cursor: Cursor, room: int, on_change: Callable[[int], None]) -> None:
+    def __init__(self, *, broker: Broker, session: SessionId, cursor: Cursor, room: int, on_change: Callable[[int], None], trusting: bool = True) -> None:
         self.session = session
         self.anchor = cursor
         self.rewound = False
@@ -55,6 +64,7 @@ class Reader:
         self.failure: Exception | None = None
         self._broker = broker
         self._room = room
+        self._trusting = trusting
         self._on_change = on_change
         self._follower: Follower | None = None
         self._buffer: list[VisibleOutputs] = []
@@ -68,6 +78,10 @@ class Reader:
     def opened(self) -> bool:
         """Whether the journal is attached."""
         return self._follower is not None
+
+    def lost(self) -> ReaderLostError:
+        """Return what a poll of this failed reader ends with."""
+        return ReaderLostError(rewritten=isinstance(self.failure, JournalRewrittenError))
 
     @property
     def fold(self) -> Fold:
@@ -83,7 +97,7 @@ class Reader:
     async def run(self) -> None:
         """Read until cancelled or lost; why it ended is in ``failure``."""
         try:
-            async with follow(self._broker, self.session, self.anchor) as follower:
+            async with follow(self._broker, self.session, self.anchor, trusting=self._trusting) as follower:
                 self._start, self.rewound = follower.start, follower.rewound
                 self._follower = follower
                 self.wake()
@@ -105,9 +119,6 @@ class Reader:
             self._wanted.clear()
             await self._wanted.wait()
         news = await follower.read(None)
-        if follower.rewound and not self.rewound:
-            # Positions handed out so far count from another history: whoever polls opens a reader at its own cursor, which is rebased.
-            raise ReaderLostError
         for record in news:
             self._buffer.append(record)
             self._firsts.append(record.first)

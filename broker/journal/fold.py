@@ -189,9 +189,14 @@ class Fold:
         self._parts = []
 
     def _current(self, record: JournalRecord, *, lenient: bool) -> Verdict:
-        """A record of the current epoch. One that the broker stored twice must not bring an older state back."""
+        """A record of the current epoch. One that the broker stored twice must not bring an older state back.
+
+        One that does not follow its predecessor tells a reader that the journal was cut below it and made again: it has seen what is gone.
+        """
         if record.headers.pub <= self._pub:
             return Verdict.VOID
+        if record.headers.pub != self._pub + 1 and not lenient:
+            return Verdict.REREAD
         self._pub = record.headers.pub
         if record.headers.kind is RecordKind.SNAP:
             return self._snapshot_part(record, lenient=lenient)

@@ -68,13 +68,16 @@ class Follower:
         broker: Where the journal is.
         session: Which session.
         cursor: Where its client stands.
+        trusting: Whether a record that is still where the cursor says proves the cursor. It does, unless a reader showed it after others
+            that were lost meanwhile; who has found that out by ``JournalRewrittenError`` opens the next follower without trust.
     """
 
-    def __init__(self, *, broker: Broker, session: SessionId, cursor: Cursor) -> None:
+    def __init__(self, *, broker: Broker, session: SessionId, cursor: Cursor, trusting: bool = True) -> None:
         self.start = cursor.next
         self.rewound = False
         self._session = session
         self._cursor = cursor
+        self._trusting = trusting
         self._pending: list[VisibleOutputs] = []
         self._gap_seen = NO_EPOCH
         self._view = JournalView(broker=broker, queue=journal_name(session.cluster, session.lane), fold=Fold(session.sid))
@@ -127,6 +130,9 @@ class Follower:
     async def _begin(self) -> None:
         """Attach where the cursor stands, or where the session began."""
         try:
+            if not self._trusting:
+                await self._reread()
+                return
             if self._cursor.at is None:
                 await self._view.begin(self._session.born)
                 return
@@ -215,15 +221,15 @@ def _outputs(record: JournalRecord) -> VisibleOutputs:
 
 
 @asynccontextmanager
-async def follow(broker: Broker, session: SessionId, cursor: Cursor) -> AsyncIterator[Follower]:
-    """Open a follower that begins at the cursor.
+async def follow(broker: Broker, session: SessionId, cursor: Cursor, *, trusting: bool = True) -> AsyncIterator[Follower]:
+    """Open a follower that begins at the cursor; see ``Follower``.
 
     Raises:
         BrokerError: The journal cannot be read at the moment.
         CursorAheadError: The journal is behind the cursor.
         CursorExpiredError: Outputs at the cursor are no longer kept.
     """
-    follower = Follower(broker=broker, session=session, cursor=cursor)
+    follower = Follower(broker=broker, session=session, cursor=cursor, trusting=trusting)
     async with follower._view:  # noqa: SLF001 - the follower's own resource, entered here so that it cannot be used unentered
         await follower._begin()  # noqa: SLF001 - as above
         yield follower
