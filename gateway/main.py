@@ -58,6 +58,7 @@ __all__ = ["Parts", "RunningGateway", "gateway", "serve"]
 _PUBLISH_SECONDS = 4.5
 """Below the 5 s in which a client shall hear that the broker is away."""
 
+
 class Drain:
     """Whether this process is shutting down."""
 
