@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
+from aio_pika.abc import AbstractChannel
 
-from broker.channel import HeldChannel
-from broker.errors import BrokerUnavailableError, NotDeclaredError
+from broker.errors import BrokerUnavailableError, NotDeclaredError, broker_errors
 from broker.lanes import FreeLanes
 from broker.link import Broker
 from broker.publishing import Publisher
@@ -79,7 +79,7 @@ class _Setup:
         for queue, binding in self._topology.base_pairs():
             await _declare_queue(channel, queue)
             await _bind(channel, binding)
-        await channel.aclose()
+        await _close(channel)
 
     async def declare_lanes(self, progress: Callable[[int], None]) -> int:
         """Make the lanes that are missing, several at once; return how many were."""
@@ -95,7 +95,7 @@ class _Setup:
                     await self._open_lane(lane)
                 made.append(new)
                 progress(len(made))
-            await channel.aclose()
+            await _close(channel)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -105,7 +105,7 @@ class _Setup:
             raise errors.exceptions[0] from None
         return sum(made)
 
-    async def _declare_lane(self, channel: HeldChannel, lane: int) -> None:
+    async def _declare_lane(self, channel: AbstractChannel, lane: int) -> None:
         topology = self._topology
         for queue, key in ((topology.lane_input(lane), topology.input_key(lane)), (topology.lane_journal(lane), topology.journal_key(lane))):
             await _declare_queue(channel, queue)
@@ -126,29 +126,36 @@ class _Setup:
         """Ask on a channel of its own: the broker closes one that asks for what is not there."""
         channel = await self._channel()
         try:
-            looking = channel.raw.queue_declare(self._topology.lane_journal(lane).name, passive=True)
-            await channel.call(looking, doing="looking for a journal")
+            with broker_errors("looking for a journal"):
+                await channel.get_queue(self._topology.lane_journal(lane).name, ensure=True)
         except NotDeclaredError:
             return False
-        await channel.aclose()
+        await _close(channel)
         return True
 
-    async def _channel(self) -> HeldChannel:
-        return HeldChannel(await self._broker.consuming.channel(within=_CHANNEL_WITHIN))
+    async def _channel(self) -> AbstractChannel:
+        return await self._broker.consuming.declaring_channel(within=_CHANNEL_WITHIN)
 
 
-async def _declare_exchange(channel: HeldChannel, exchange: Exchange) -> None:
-    request = channel.raw.exchange_declare(exchange.name, exchange_type=exchange.kind.value, durable=True)
-    await channel.call(request, doing=f"declaring exchange {exchange.name}")
+async def _declare_exchange(channel: AbstractChannel, exchange: Exchange) -> None:
+    with broker_errors(f"declaring exchange {exchange.name}"):
+        await channel.declare_exchange(exchange.name, exchange.kind.value, durable=True)
 
 
-async def _declare_queue(channel: HeldChannel, queue: Queue) -> None:
-    request = channel.raw.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
-    await channel.call(request, doing=f"declaring queue {queue.name}")
+async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
+    with broker_errors(f"declaring queue {queue.name}"):
+        await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
 
 
-async def _bind(channel: HeldChannel, binding: Binding) -> None:
-    await channel.call(channel.raw.queue_bind(binding.queue, binding.exchange, binding.key), doing=f"binding queue {binding.queue}")
+async def _bind(channel: AbstractChannel, binding: Binding) -> None:
+    with broker_errors(f"binding queue {binding.queue}"):
+        queue = await channel.get_queue(binding.queue, ensure=False)
+        await queue.bind(binding.exchange, binding.key)
+
+
+async def _close(channel: AbstractChannel) -> None:
+    with broker_errors("closing a channel"):
+        await channel.close()
 
 
 def disk_needed(topology: ClusterTopology) -> int:

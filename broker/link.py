@@ -9,7 +9,9 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
+import aio_pika
 import aiormq
+from aio_pika.abc import AbstractChannel
 from yarl import URL
 
 from broker.background import Background
@@ -32,7 +34,7 @@ class BrokerLink:
 
     A lost or refused connection is followed by one to the next node, after a pause of random length below 0.2 s that doubles up to 5 s
     ("full jitter", so that 800 processes do not come back in step). Channels are never restored: whoever held one learns that it is
-    dead and decides what to do. That is why aio-pika's robust connections are not used.
+    dead and decides what to do. That is why the connection is aio-pika's plain one, and its robust one is not used.
 
     Args:
         settings: The nodes, and how to reach them.
@@ -42,7 +44,9 @@ class BrokerLink:
     def __init__(self, *, settings: BrokerSettings, name: str) -> None:
         self._settings = settings
         self._name = name
+        self._opened: aio_pika.Connection | None = None
         self._connection: aiormq.Connection | None = None
+        """What lies under it: hot paths speak to it directly (docs/decisions/0007)."""
         self._up = asyncio.Event()
         self._tls: ssl.SSLContext | None = None
         # Every process begins at a node of its own choice: the load spreads without anybody planning it.
@@ -123,6 +127,22 @@ class BrokerLink:
                     raise TypeError(f"aiormq opened a {type(channel).__name__}")
                 return channel
 
+    async def declaring_channel(self, *, within: float) -> AbstractChannel:
+        """Open one of aio-pika's channels, for declaring.
+
+        Raises:
+            BrokerUnavailableError: No node gave a channel in time.
+        """
+        await self.wait_connected(within)
+        opened = self._opened
+        if opened is None:
+            raise BrokerUnavailableError("the connection was lost")
+        with broker_errors(f"opening a channel on {self._name}"):
+            async with asyncio.timeout(within):
+                channel = opened.channel(publisher_confirms=False)
+                await channel.initialize()
+        return channel
+
     async def move_on(self) -> None:
         """Leave this node for the next one, when there is another: this one cannot serve what was asked (no replica of a stream)."""
         connection = self._connection
@@ -134,22 +154,23 @@ class BrokerLink:
     async def _supervise(self) -> None:
         failures = 0
         while True:
-            connection = await self._connect()
-            if connection is None:
+            opened = await self._connect()
+            if opened is None:
                 failures += 1
             else:
-                lived = await self._hold(connection)
+                lived = await self._hold(opened)
                 failures = 0 if lived > _LONGEST_PAUSE else failures + 1
             self._node = (self._node + 1) % len(self._settings.urls)
             await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10))))  # noqa: S311 - as above
 
-    async def _connect(self) -> aiormq.Connection | None:
-        connection: aiormq.Connection | None = None
+    async def _connect(self) -> aio_pika.Connection | None:
+        place = ""
         try:
             url = await self._url()
+            place = _place(url)
+            opened = aio_pika.Connection(url, ssl_context=self._tls, client_properties={"connection_name": self._name})
             async with asyncio.timeout(self._settings.connect_timeout):
-                connection = aiormq.Connection(url, context=self._tls, client_properties={"connection_name": self._name})
-                await connection.connect()
+                await opened.connect()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -157,23 +178,23 @@ class BrokerLink:
             _log.warning("broker node refused", link=self._name, reason="the connection was lost while it opened")
         # The password file may be missing while it is being rotated, the name service away, the node half started: all pass.
         except Exception as exc:  # noqa: BLE001 - the loop's edge: whatever it was, the next node is tried
-            place = _place(connection.url) if connection is not None else ""
             _log.warning("broker node refused", link=self._name, node=place, reason=f"{type(exc).__name__}: {exc}"[:300])
         else:
-            return connection
+            return opened
         return None
 
-    async def _hold(self, connection: aiormq.Connection) -> float:
+    async def _hold(self, opened: aio_pika.Connection) -> float:
         """Offer the connection until it is gone; return for how many seconds it lived."""
         loop = asyncio.get_running_loop()
         born = loop.time()
-        self._connection = connection
+        connection = _underlay(opened)
+        self._opened, self._connection = opened, connection
         self._up.set()
         _log.info("broker connected", link=self._name, node=_place(connection.url))
         try:
             await asyncio.wait([connection.closing])
         finally:
-            self._connection = None
+            self._opened = self._connection = None
             self._up.clear()
             await _close(connection)
         _log.warning("broker connection lost", link=self._name, node=_place(connection.url))
@@ -190,6 +211,13 @@ class BrokerLink:
 
 def _place(url: URL) -> str:
     return f"{url.host}:{url.port}"
+
+
+def _underlay(opened: aio_pika.Connection) -> aiormq.Connection:
+    connection = opened.transport.connection if opened.transport is not None else None
+    if not isinstance(connection, aiormq.Connection):
+        raise TypeError(f"aio-pika stands on a {type(connection).__name__}")
+    return connection
 
 
 def _free_number(connection: aiormq.Connection) -> int:
