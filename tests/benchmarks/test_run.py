@@ -12,6 +12,7 @@ from benchmarks.rounds import measure_all
 from benchmarks.sizes import Sizes
 from broker.node import NodeMissingError
 from broker.nodefiles import find_tool
+from tests.benchmarks.figures import PEERS, SLUICEWAY
 
 TINY = Sizes(
     raw_round_trips=5,
@@ -27,33 +28,6 @@ TINY = Sizes(
     longpoll_submits=5,
     million_tasks=2500,
 )
-
-OF_SLUICEWAY = {
-    "raw_latency_p50_ms",
-    "raw_latency_p99_ms",
-    "bulk_tasks_per_s",
-    "bulk_request_p50_ms",
-    "single_tasks_per_s",
-    "single_request_p50_ms",
-    "fetch_tasks_per_s",
-    "submit_tasks_per_s",
-    "submit_requests_per_s",
-    "latency_p50_ms",
-    "latency_p99_ms",
-    "latency_submit_p50_ms",
-    "gateway_rss_mb",
-    "bridge_rss_mb",
-    "longpoll_sessions",
-    "longpoll_gateway_rss_mb",
-    "longpoll_bridge_rss_mb",
-    "longpoll_submit_p50_ms",
-    "longpoll_submit_p99_ms",
-    "idle_submit_p50_ms",
-    "million_seconds",
-    "million_refused_requests",
-    "million_gateway_rss_mb",
-    "million_bridge_rss_mb",
-}
 
 
 def _has_node() -> bool:
@@ -77,7 +51,7 @@ async def test_sluiceway_and_the_floor_are_measured(tmp_path: Path) -> None:
     async with open_bench(tmp_path, TINY) as bench:
         values = await measure_all(bench, ["raw", "sluiceway", "million", "longpoll"], 1, print)
 
-    assert set(values) == OF_SLUICEWAY
+    assert set(values) == SLUICEWAY
     assert all(len(several) == 1 for several in values.values())
     assert [name for name, (value,) in values.items() if value <= 0] in ([], ["million_refused_requests"])
 
@@ -88,4 +62,5 @@ async def test_peers_are_measured(tmp_path: Path) -> None:
     async with open_bench(tmp_path, TINY) as bench:
         values = await measure_all(bench, ["celery", "dask"], 1, print)
 
+    assert set(values) == PEERS
     assert min(value for several in values.values() for value in several) > 0
