@@ -32,7 +32,7 @@ _APPLICATION: Final = "ValueAtRisk"
 _SERVICE: Final = "examples.value_at_risk.service:ValueAtRisk"
 _LANES: Final = 4
 _INVOKE_SECONDS: Final = 60.0
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 30.0
 _MOST_PROCESSES: Final = 8
 _UNFINISHED: Final = frozenset({"pending", "open", "suspended"})
 

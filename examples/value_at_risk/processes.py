@@ -1,8 +1,10 @@
-"""Remembers the processes below this one, so that afterwards it can be said which of them still live (Linux only; elsewhere it knows of none)."""
+"""Remembers the processes below this one, so that afterwards those which still live can be named and ended (Linux only; elsewhere it knows of none)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ from typing import Final
 __all__ = ["ProcessTree", "below", "born"]
 
 _PAUSE: Final = 0.05
+_GRACE: Final = 1.0
 
 
 def born(pid: int) -> str:
@@ -66,4 +69,12 @@ class ProcessTree:
             if time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE)
+        return living
+
+    def end(self) -> list[int]:
+        """End what still lives, at once, and return which processes those were: none, where everybody has stopped what they started."""
+        living = self.left(within=_GRACE)
+        for pid in living:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return living

@@ -55,7 +55,7 @@ class DemoOutcome:
         result: What came back from the grid.
         verdict: How the losses compare with the plain ones.
         figures: VaR and expected shortfall.
-        left: Processes of the stack that still live.
+        left: Processes that outlived the stack and had to be ended.
         seconds: What took how long, by name.
     """
 
@@ -84,9 +84,11 @@ def run_demo(plan: DemoPlan, *, console: Console) -> DemoOutcome:
     console.print(book_table(job, history=history))
     tree = ProcessTree()
     grid = GridRun(stack_plan(plan.directory, amqp_url=plan.amqp_url), job=job, days_per_task=plan.days_per_task, console=console, tree=tree)
-    result = grid.run()
-    left = tree.left(within=1.0)
-    console.print(f"stack: stopped; of the {len(tree)} processes that it had, {len(left)} still run", highlight=False)
+    try:
+        result = grid.run()
+    finally:
+        left = tree.end()
+        console.print(f"stack: stopped; of the {len(tree)} processes that it had, {len(left)} had to be ended", highlight=False)
     losses = result.tally.ledger.losses()
     at = time.monotonic()
     with console.status("computing the same without any grid"):

@@ -97,3 +97,15 @@ def test_processes_are_remembered_until_they_have_ended() -> None:
         child.kill()
         assert tree.left([child.pid], within=5.0) == []
     assert born(child.pid) == ""
+
+
+def test_a_process_that_outlives_the_rest_is_ended() -> None:
+    """It is named and killed; a second look finds nothing."""
+    tree = ProcessTree()
+    # The tree of a shell, because this test's own process may have other tests' processes below it.
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 60 & echo started; wait"], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        (sleeper,) = tree.look(shell.pid)
+        assert tree.end() == [sleeper]
+        assert tree.end() == []
