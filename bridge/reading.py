@@ -34,6 +34,8 @@ async def read_to_end(view: JournalView, watch: LaneWatch) -> None:
             raise DoubtError("the journal's end cannot be reached")
         for step in steps:
             watch.saw(step.record)
+    if view.fold.floating and view.fold.num:
+        raise DoubtError("no whole snapshot of the session is kept: nobody can tell what has an output")
 
 
 async def read_mark(view: JournalView, watch: LaneWatch, nonce: bytes, *, within: float) -> tuple[Step, list[Step]]:

@@ -13,7 +13,7 @@ from typing import Final, Literal, Self
 
 import msgspec
 
-from broker.errors import BrokerError
+from broker.errors import BrokerError, BrokerUnavailableError
 from broker.journal.done import DoneTasks
 from broker.journal.fold import Fold, JournalRecord, Verdict, parse_record
 from broker.journal.stream import StreamReader, StreamRecord, last_records
@@ -63,6 +63,7 @@ class JournalView:
     def __init__(self, *, broker: Broker, queue: str, fold: Fold) -> None:
         self.fold = fold
         self.last: Position | None = None
+        """The last record read since the view began."""
         self.lenient_until = -1
         self.published: Callable[[RecordHeaders], RecordBody | None] | None = None
         """For an owner: tells the bodies that it has published itself."""
@@ -85,6 +86,7 @@ class JournalView:
             NotProvenError: The record was trimmed or lost.
             BrokerError: The journal cannot be read at the moment.
         """
+        self.last = None
         if born is not None:
             await self._attach_proven(born)
             self.last = born
@@ -95,7 +97,9 @@ class JournalView:
         # Born in an empty journal: whatever is kept must still begin with the very first record.
         await self._attach(0)
         self._held = await self._first_records()
-        if self._held and self._held[0].offset != 0:
+        if not self._held:
+            raise BrokerUnavailableError(f"{self._queue} holds records and delivers none")
+        if self._held[0].offset != 0:
             raise NotProvenError(f"the beginning of {self._queue} was trimmed")
 
     async def begin_at(self, place: Position) -> JournalRecord:
@@ -105,6 +109,7 @@ class JournalView:
             NotProvenError: Another record is there, or none.
             BrokerError: The journal cannot be read at the moment.
         """
+        self.last = None
         raw = await self._attach_proven(place)
         record = parse_record(raw)
         if record is None:
@@ -114,6 +119,7 @@ class JournalView:
 
     async def begin_first(self) -> None:
         """Attach at the first record that is still kept."""
+        self.last = None
         await self._attach("first")
 
     async def prove(self) -> None:
