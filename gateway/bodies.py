@@ -17,12 +17,13 @@ class ClientGoneError(Exception):
     """Raised when the client went away before its request was complete."""
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], *, limit: int, seconds: float, hold: Hold) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[str, str], *, is_here: bool, limit: int, seconds: float, hold: Hold) -> bytes:
     """Return the body.
 
     Args:
         receive: ASGI's.
         headers: By lower-case name.
+        is_here: Whether the whole body came together with the head: then no timer is needed.
         limit: Bytes.
         seconds: From the end of the head to the end of the body.
         hold: Where the bytes are counted, before they are read when the client announces them.
@@ -38,6 +39,8 @@ async def read_body(receive: Receive, headers: Mapping[str, str], *, limit: int,
         if announced > limit:
             raise ProblemError("body-too-large", f"at most {limit} bytes are read")
         hold.add(announced)
+    if is_here:
+        return await _collect(receive, None if announced is not None else hold, limit)
     try:
         async with asyncio.timeout(seconds):
             return await _collect(receive, None if announced is not None else hold, limit)

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from broker.errors import BrokerError
 from broker.publishing import Publisher
 from gateway.metrics import GatewayMetrics
 from schemas.ids import SessionId
@@ -134,6 +135,14 @@ class Bundler:
         self._pump()
 
 
+async def _outcome(part: Part) -> BrokerError | None:
+    try:
+        await part.stored
+    except BrokerError as exc:
+        return exc
+    return None
+
+
 class Bundlers:
     """The bundlers of the sessions that are being submitted to right now.
 
@@ -147,14 +156,14 @@ class Bundlers:
         self._metrics = metrics
         self._bundlers: dict[bytes, Bundler] = {}
 
-    async def store(self, session: SessionId, parts: Sequence[Part]) -> list[BaseException | None]:
+    async def store(self, session: SessionId, parts: Sequence[Part]) -> list[BrokerError | None]:
         """Publish the parts of one submission; return for each how it failed, or None when it is stored."""
         bundler = self._bundlers.get(session.sid)
         if bundler is None:
             bundler = self._bundlers[session.sid] = Bundler(publisher=self._publisher, session=session, metrics=self._metrics)
         bundler.add(parts)
         try:
-            return await asyncio.gather(*(part.stored for part in parts), return_exceptions=True)
+            return [await _outcome(part) for part in parts]
         finally:
             if bundler.idle:
                 self._bundlers.pop(session.sid, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
@@ -18,13 +19,14 @@ from gateway.codec import encode
 from gateway.media import choose, plain_type
 from gateway.metrics import GatewayMetrics
 from gateway.problems import ProblemError, problem_body, problem_headers, translate
+from gateway.protocol import BODY_HERE
 from gateway.routes import Route
 from gateway.security.audit import AuditTrail
 from gateway.security.principals import ANYONE, Principal
 from gateway.security.workflow import Visit, Workflow
 from gateway.sending import send_problem, send_stream, send_whole
 from gateway.settings import Limits
-from runtime.logs import bound, get_logger
+from runtime.logs import bind, get_logger
 
 __all__ = ["Edge", "Exchange"]
 
@@ -72,20 +74,29 @@ class Edge:
         self._metrics = metrics
         self._limits = limits
         self._log = get_logger(__name__)
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
 
     async def serve(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        exchange = Exchange(route=route, request_id=_request_id(headers))
-        with bound(request_id=exchange.request_id):
-            try:
-                await self._answer(exchange, headers, scope, receive, send)
-            except ClientGoneError:
-                exchange.status = _CLIENT_GONE
-            except Exception as error:  # noqa: BLE001 - the outermost edge of a request
-                await self._fail(exchange, error, send)
-            finally:
-                self._close(exchange, scope)
+        exchange = Exchange(route=route, request_id=self._request_id(headers))
+        bind(request_id=exchange.request_id)
+        try:
+            await self._answer(exchange, headers, scope, receive, send)
+        except ClientGoneError:
+            exchange.status = _CLIENT_GONE
+        except Exception as error:  # noqa: BLE001 - the outermost edge of a request
+            await self._fail(exchange, error, send)
+        finally:
+            self._close(exchange, scope)
+
+    def _request_id(self, headers: Headers) -> str:
+        """A caller's own id is kept, so that its logs and ours can be joined."""
+        given = headers.get("x-request-id")
+        if given is not None and _REQUEST_ID.match(given):
+            return given
+        return f"{self._prefix}{next(self._numbers):08x}"
 
     async def _answer(self, exchange: Exchange, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
         route = exchange.route
@@ -95,7 +106,7 @@ class Edge:
         if route.keyed and not _KEY.match(headers.get("idempotency-key", "")):
             raise ProblemError("idempotency-key-missing", "1 to 255 visible ASCII characters, the same in every repetition of the request")
         with self._admission.enter() as hold:
-            body = await read_body(receive, headers, limit=self._limits.body_bytes, seconds=self._limits.body_seconds, hold=hold)
+            body = await read_body(receive, headers, is_here=BODY_HERE in scope, limit=self._limits.body_bytes, seconds=self._limits.body_seconds, hold=hold)
             exchange.received = len(body)
             call = _call(exchange, headers, scope, body, accept)
             answer = await route.handler(call)
@@ -147,12 +158,6 @@ class Edge:
         )
         self._audit.record(line)
         self._log.debug("request", operation=operation, status=exchange.status, seconds=round(seconds, 6))
-
-
-def _request_id(headers: Headers) -> str:
-    """A caller's own id is kept, so that its logs and ours can be joined."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.match(given) else secrets.token_hex(8)
 
 
 def _source(scope: Scope) -> str:

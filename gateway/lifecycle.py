@@ -94,11 +94,7 @@ class Lifecycle:
             ProblemError: ``session-pending``, ``session-closed``, ``session-aborted``, or why the session was refused.
             BrokerError: Nobody can tell at the moment.
         """
-        try:
-            async with asyncio.timeout(_ALL_SECONDS):
-                known = self._fresh(session) or await self._ask_once(session)
-        except TimeoutError as exc:
-            raise ProblemError("owner-unavailable") from exc
+        known = self._fresh(session) or await self._ask_once(session)
         if known.code:
             raise ProblemError(known.code)
         code = _CODES.get(known.state)
@@ -141,7 +137,11 @@ class Lifecycle:
         if asking is None:
             asking = self._asking[session.sid] = asyncio.get_running_loop().create_future()
             self._spawn(self._ask_into(session, asking))
-        return await asyncio.shield(asking)
+        try:
+            async with asyncio.timeout(_ALL_SECONDS):
+                return await asyncio.shield(asking)
+        except TimeoutError as exc:
+            raise ProblemError("owner-unavailable") from exc
 
     async def _ask_into(self, session: SessionId, asking: asyncio.Future[_Known]) -> None:
         try:

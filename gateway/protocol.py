@@ -14,7 +14,10 @@ from uvicorn.server import ServerState
 
 from gateway.problems import ProblemError, problem_body
 
-__all__ = ["HeadLimits", "limited_protocol"]
+__all__ = ["BODY_HERE", "HeadLimits", "limited_protocol"]
+
+BODY_HERE: Final = "sluiceway.body_here"
+"""A key of the ASGI scope, set when the whole body was received."""
 
 _HEADERS_MAX: Final = 100
 
@@ -34,6 +37,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_size = 0
+        self._head_open = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     @override
@@ -52,6 +56,9 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
+            # Most heads come in one piece and need no timer.
+            if self._head_open and self._head_timer is None:
+                self._start_timer()
         except httptools.HttpParserCallbackError as exc:
             if not isinstance(exc.__context__, _HeadTooLargeError):
                 raise
@@ -66,8 +73,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_size = 0
-        if self._head_timer is None:
-            self._start_timer()
+        self._head_open = True
 
     @override
     def on_url(self, url: bytes) -> None:
@@ -83,8 +89,15 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     @override
     def on_headers_complete(self) -> None:
+        self._head_open = False
         self._stop_timer()
         super().on_headers_complete()
+
+    @override
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        # The application starts in the loop's next turn: a small body is here by then.
+        self.scope[BODY_HERE] = True  # type: ignore[typeddict-unknown-key]
 
     def _grow(self, count: int) -> None:
         self._head_size += count

@@ -108,7 +108,7 @@ def _from_headers(call: Call) -> TaskSubmission:
         raise ProblemError("invalid-parameter", "Task-Priority is a whole number, Task-Timeout a number of seconds") from exc
 
 
-def _code(failure: BaseException) -> str:
+def _code(failure: BrokerError) -> str:
     match failure:
         case RejectedError():
             return "quota-exceeded"
@@ -116,13 +116,11 @@ def _code(failure: BaseException) -> str:
             return "grid-unavailable"
         case BrokerUnavailableError():
             return "broker-unavailable"
-        case BrokerError():
-            return "submission-unknown"
         case _:
-            raise failure
+            return "submission-unknown"
 
 
-def _refuse_if_nothing_stored(failures: Sequence[BaseException | None]) -> None:
+def _refuse_if_nothing_stored(failures: Sequence[BrokerError | None]) -> None:
     """C3: with any part stored the answer is 202; else 429 when all were refused, and 503 when anything may or may not be stored."""
     codes = {_code(failure) for failure in failures if failure is not None}
     if None in failures:
@@ -130,7 +128,7 @@ def _refuse_if_nothing_stored(failures: Sequence[BaseException | None]) -> None:
     raise ProblemError(codes.pop() if len(codes) == 1 else "submission-unknown")
 
 
-def _answers(items: Sequence[TaskInput | ItemError], parts: Sequence[Part], failures: Sequence[BaseException | None]) -> list[SubmittedTask]:
+def _answers(items: Sequence[TaskInput | ItemError], parts: Sequence[Part], failures: Sequence[BrokerError | None]) -> list[SubmittedTask]:
     tasks = [SubmittedTask(error=item) if isinstance(item, ItemError) else None for item in items]
     for part, failure in zip(parts, failures, strict=True):
         run = part.run
