@@ -38,6 +38,7 @@ PRIORITY_MAX: Final = 10_000
 
 _SESSION_TAG = re.compile(r"[A-Za-z0-9_-]{0,128}\Z")
 _TASK_TAG = re.compile(r"(?!-)[A-Za-z0-9_-]{0,128}\Z")
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _TYPE_NAME = re.compile(r"[\x20-\x7e]{0,256}\Z")
 
 
@@ -172,7 +173,7 @@ def _parse(value: int | str | list[str], names: dict[str, SessionFlags] | dict[s
     words = value if isinstance(value, list) else value.split("|")
     total = 0
     for word in words:
-        if word.strip().isascii() and word.strip().isdigit() and len(word.strip()) <= 9:
+        if _NUMBER.match(word.strip()):
             total |= int(word)
             continue
         key = _flag_key(word)
