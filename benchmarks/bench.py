@@ -12,10 +12,9 @@ from typing import TypeVar
 import msgspec
 
 from benchmarks.deployment import Deployment
+from benchmarks.lanes import cluster_of
 from benchmarks.programs import Program
 from benchmarks.sizes import Sizes
-from broker.declaring import declare
-from broker.link import Broker
 from broker.node import PrivateNode
 from runtime.settings import BrokerSettings, broker_urls
 from schemas.topology import ClusterTopology
@@ -56,12 +55,11 @@ class Bench:
 
     @asynccontextmanager
     async def deployment(self, topology: ClusterTopology) -> AsyncIterator[Deployment]:
-        """Run a gateway and a bridge of a cluster, which is set up where it is not yet, while the block runs."""
-        async with Broker(settings=self._broker, name="benchmark set-up") as broker:
-            await broker.wait_ready(10)
-            await declare(broker, topology)
-        async with Deployment(folder=self._folder / f"deployment-{next(self._numbers)}", broker=self._broker, topology=topology) as deployment:
-            yield deployment
+        """Run a gateway and a bridge of a fresh cluster while the block runs."""
+        folder = self._folder / f"deployment-{next(self._numbers)}"
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(cluster_of(topology, self._broker, self.broker_url))
+            yield await stack.enter_async_context(Deployment(folder=folder, broker=self._broker, topology=topology))
 
 
 @asynccontextmanager

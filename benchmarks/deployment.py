@@ -45,7 +45,7 @@ class Deployment:
     Args:
         folder: Gets configuration, secrets and logs; has to be empty.
         broker: How to reach RabbitMQ.
-        topology: The cluster, set up already.
+        topology: The cluster, which is there already.
     """
 
     def __init__(self, *, folder: Path, broker: BrokerSettings, topology: ClusterTopology) -> None:

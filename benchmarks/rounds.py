@@ -25,7 +25,7 @@ PARTS: Final[Mapping[str, Measure]] = {
 }
 
 _GROUPS: Final = (("raw", "celery", "dask", "sluiceway"), ("million",), ("longpoll",))
-"""Figures of different groups are never compared. The long polls come last: the lanes that they need stay on the broker."""
+"""Figures of different groups are never compared."""
 
 
 async def measure_all(bench: Bench, names: Sequence[str], rounds: int, tell: Callable[[str], None]) -> dict[str, list[float]]:

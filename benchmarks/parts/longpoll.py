@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 
@@ -36,7 +35,7 @@ async def measure_longpoll(bench: Bench) -> dict[str, float]:
             await crowd.go()
             result = await crowd.result(CrowdResult)
         assert result.outputs == spec.outputs
-        figures = {
+        return {
             "longpoll_sessions": float(count),
             "longpoll_gateway_rss_mb": deployment.peak_mib("gateway"),
             "longpoll_bridge_rss_mb": deployment.peak_mib("bridge"),
@@ -44,8 +43,6 @@ async def measure_longpoll(bench: Bench) -> dict[str, float]:
             "longpoll_submit_p99_ms": crowded.p99_ms,
             "idle_submit_p50_ms": idle.p50_ms,
         }
-        await _close(deployment, targets)
-    return figures
 
 
 async def _sessions(deployment: Deployment, count: int) -> list[Target]:
@@ -64,18 +61,6 @@ async def _sessions(deployment: Deployment, count: int) -> list[Target]:
             return msgspec.structs.replace(target, cursor=answer.cursor)
 
         return list(await asyncio.gather(*(create() for _ in range(count))))
-
-
-async def _close(deployment: Deployment, targets: Sequence[Target]) -> None:
-    """Close the sessions, so that their lanes are free for the next round."""
-    async with Api(target=deployment.target, connections=_AT_ONCE) as api:
-        several = asyncio.Semaphore(_AT_ONCE)
-
-        async def close(target: Target) -> None:
-            async with several:
-                await api.close_session(target.session_id)
-
-        await asyncio.gather(*(close(target) for target in targets))
 
 
 async def _submissions(bench: Bench, target: Target) -> SubmitResult:
