@@ -64,7 +64,7 @@ def strike(stack: Stack, *, gateway: Gateway, session: Session, tree: ProcessTre
     tell(f"[bold red]killed {door.name}[/] (process {pids[0]}), which this client was using")
     tell(f"[bold red]killed {owner.name}[/] (process {pids[1]}), which owned the session and ran its tasks")
     survivors = tree.left(workers, within=_DEATH_SECONDS)
-    tell(f"of its {len(workers)} worker processes {len(survivors)} live on; the other gateway and the other bridge take over")
+    tell(f"of that bridge's {len(workers)} worker processes {len(survivors) or 'none'} outlived it; the other gateway and the other bridge take over")
     address = stack.urls[stack.gateways.index(door)]
     return Blow(
         gateway=door.name,
