@@ -70,6 +70,8 @@ class Reader:
         self._buffer: list[VisibleOutputs] = []
         self._firsts: list[int] = []
         self._start = cursor.next
+        self._passed = 0
+        """Bytes of the first buffered record once its client is past it: it stays to prove the cursor, and takes no room from those behind it."""
         self._changed: asyncio.Event = asyncio.Event()
         self._wanted = asyncio.Event()
         self._log = get_logger(__name__)
@@ -115,7 +117,7 @@ class Reader:
             self.wake()
 
     async def _follow_on(self, follower: Follower) -> None:
-        while self.bytes > self._room:
+        while self.bytes - self._passed > self._room:
             self._wanted.clear()
             await self._wanted.wait()
         news = await follower.read(None)
@@ -144,6 +146,10 @@ class Reader:
             surplus = max(0, bisect_right(self._firsts, cursor.next - 1) - 1)
             dropped = self._buffer[:surplus]
             del self._buffer[:surplus], self._firsts[:surplus]
+            if dropped:
+                self._passed = 0
+            if self._buffer and self._buffer[0].end <= cursor.next:
+                self._passed = _weight(self._buffer[0])
             self._grow(-sum(_weight(record) for record in dropped))
         self._wanted.set()
 
@@ -192,6 +198,7 @@ class Reader:
         """Give the buffer up."""
         self._buffer.clear()
         self._firsts.clear()
+        self._passed = 0
         self._grow(-self.bytes)
 
     def _holder(self, number: int) -> VisibleOutputs | None:
