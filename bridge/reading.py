@@ -43,6 +43,7 @@ async def read_mark(view: JournalView, watch: LaneWatch, nonce: bytes, *, within
 
     Raises:
         DoubtError: It did not come back in time: never publish the same mark again.
+        NotProvenError: What was read before the mark is not what stands before it.
         BrokerError: The journal cannot be read at the moment.
     """
     end = asyncio.get_running_loop().time() + within
@@ -51,6 +52,9 @@ async def read_mark(view: JournalView, watch: LaneWatch, nonce: bytes, *, within
         for index, step in enumerate(steps):
             if step.record.headers.nonce == nonce:
                 view.lenient_until = -1
+                if step.before is not None:
+                    # The journal may have been cut below this reader and the mark written into the gap: then all that was read is stale.
+                    await view.check(step.before)
                 return step, steps[index + 1 :]
             watch.saw(step.record)
     raise DoubtError(f"the mark was not read back within {within:g} s")

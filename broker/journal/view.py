@@ -37,6 +37,8 @@ class Step(msgspec.Struct, frozen=True):
 
     record: JournalRecord
     verdict: Verdict
+    before: Position | None = None
+    """The record that was read just before it, of whichever session."""
 
 
 def journal_name(cluster: str, lane: int) -> str:
@@ -134,6 +136,16 @@ class JournalView:
             return
         await self._attach_proven(self.last)
 
+    async def check(self, place: Position) -> None:
+        """Look, beside the reader, whether a record is still where it was.
+
+        Raises:
+            NotProvenError: It is not: what was folded up to there is not what the journal holds.
+            BrokerError: The journal cannot be read at the moment.
+        """
+        async with StreamReader.attach(self._broker, self._queue, place.offset) as reader:
+            _expect(self._queue, place, await reader.read(_PROOF_SECONDS))
+
     async def read(self, within: float | None) -> list[Step]:
         """Fold what has come; wait up to ``within`` seconds (None: for ever) for at least one record.
 
@@ -151,12 +163,12 @@ class JournalView:
         return await last_records(self._broker, self._queue)
 
     def _fold(self, raw: StreamRecord) -> Step | None:
-        self.last = Position(raw.offset, raw.message_id)
+        before, self.last = self.last, Position(raw.offset, raw.message_id)
         record = parse_record(raw, self.published)
         if record is None:
             return None
         verdict = self.fold.step(record, lenient=raw.offset <= self.lenient_until)
-        return Step(record, verdict)
+        return Step(record, verdict, before)
 
     async def _attach(self, at: int | Literal["first"]) -> None:
         await self._stack.aclose()
@@ -170,10 +182,14 @@ class JournalView:
     async def _attach_proven(self, place: Position) -> StreamRecord:
         await self._attach(place.offset)
         records = await self._first_records()
-        if not records or (records[0].offset, records[0].message_id) != (place.offset, place.message_id):
-            raise NotProvenError(f"the record remembered at {place.offset} of {self._queue} is not there any more")
+        _expect(self._queue, place, records)
         self._held = records[1:]
         return records[0]
+
+
+def _expect(queue: str, place: Position, records: list[StreamRecord]) -> None:
+    if not records or (records[0].offset, records[0].message_id) != (place.offset, place.message_id):
+        raise NotProvenError(f"the record remembered at {place.offset} of {queue} is not there any more")
 
 
 async def begin_soundly(view: JournalView, born: Position | None) -> None:
