@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,10 @@ def main(only: Only = None, rounds: Rounds = _ROUNDS, *, quick: Quick = False, o
 
 async def _measure(names: list[str], rounds: int, sizes: Sizes) -> Report:
     console = Console(stderr=True)
+    task = asyncio.current_task()
+    assert task is not None
+    # As Ctrl-C does: every block ends what it has started, the broker too.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="sluiceway-bench-") as folder:
         async with open_bench(Path(folder), sizes) as bench:
             machine = await asyncio.to_thread(describe_machine, bench.broker_version)
