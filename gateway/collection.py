@@ -29,7 +29,6 @@ __all__ = ["Collection"]
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])")
 _HEARTBEAT_SECONDS: Final = 15.0
 _STREAM_SECONDS: Final = 60.0
-_STREAM_BYTES: Final = 16 * 1024 * 1024
 _BASE64_GROWTH: Final = 4 / 3
 _QUIET_SECONDS: Final = 0.5
 _SEARCH_SECONDS: Final = 4.5
@@ -95,9 +94,12 @@ class Collection:
         return Streaming(content_type=EVENTS, parts=lambda: self._events(poll, first))
 
     async def _events(self, poll: Poll, page: Page) -> AsyncGenerator[bytes, None]:
-        """Yield events. A stream ends after a minute or 16 MiB: the browser comes back with Last-Event-ID, which acknowledges."""
+        """Yield events. A stream ends after a minute or half of what is read ahead: the browser comes back with Last-Event-ID, which acknowledges.
+
+        Nothing is acknowledged while a stream lasts, so its reader lets go of nothing and would stop when its room is full.
+        """
         loop = asyncio.get_running_loop()
-        end, sent = loop.time() + _STREAM_SECONDS, 0
+        end, sent, most = loop.time() + _STREAM_SECONDS, 0, self._limits.session_reader_bytes // 2
         yield b"retry: 100\n\n"
         while True:
             if page.outputs or page.ended:
@@ -106,7 +108,7 @@ class Collection:
                 yield event
             else:
                 yield b": still here\n\n"
-            if page.ended or sent > _STREAM_BYTES or loop.time() >= end:
+            if page.ended or sent > most or loop.time() >= end:
                 return
             until = min(loop.time() + _HEARTBEAT_SECONDS, end)
             page = await self._polling.poll(Poll(session=poll.session, cursor=page.cursor, count=poll.count, limit=poll.limit, until=until, acknowledge=False))
