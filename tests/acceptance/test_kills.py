@@ -9,6 +9,7 @@ from pathlib import Path
 from sluiceway import AsyncGateway, GatewayOptions, Output
 from sluiceway.stack import Program, Stack
 from tests.support.eventually import eventually
+from tests.support.gatewaystand import Got
 from tests.support.services import order
 from tests.support.stack import GRID, Caller, restored
 
@@ -96,6 +97,50 @@ async def test_a_bridge_that_is_told_to_stop_hands_its_sessions_over(stack: Stac
     assert sorted(str(output["taskId"]) for output in outputs) == sorted(task["taskId"] for task in sent.json["tasks"])
     noted = Counter(line.split()[1] for line in runs.read_text(encoding="utf-8").splitlines())
     assert noted == Counter({str(number): 1 for number in range(150)})
+
+
+async def test_inputs_wait_while_no_bridge_is_left(stack: Stack, first: Caller, second: Caller) -> None:
+    """With all bridges killed, submissions are still taken; a bridge that comes back gives each its one output, also of a submission sent twice."""
+    session = await first.start("orders")
+    await first.submit(session, *(order("slow", seconds=0.01, text=str(number)) for number in range(100)))
+    await _reaches(first, session, 5)
+    with restored(stack, *(bridge.name for bridge in stack.bridges)) as bridges:
+        for bridge in bridges:
+            await asyncio.to_thread(bridge.kill)
+        answers = [await caller.submit(session, order("echo", text="waiting"), key="while-away") for caller in (first, second)]
+        assert [answer.status for answer in answers] == [202, 202], answers
+        assert answers[0].json == answers[1].json
+    outputs = await _all(second, session, 101)
+    assert [output["sequence"] for output in outputs] == list(range(1, 102))
+    assert len({str(output["taskId"]) for output in outputs}) == 101
+    assert (await first.fetch(session, after="", wait=0, count=200)).json["more"] is False
+
+
+async def test_a_full_lane_is_429_until_a_bridge_takes_from_it(stack: Stack, first: Caller, second: Caller) -> None:
+    """With no bridge left a lane fills up: 429 with Retry-After, before that every 202 is kept, and after a bridge came back it takes more."""
+    session = await first.start("echo")
+    octets = {"Content-Type": "application/octet-stream"}
+
+    async def send(caller: Caller) -> Got:
+        return await caller.ask("POST", f"/v1/sessions/{session}/tasks", data=bytes(4 << 20), headers=octets, key=caller.key())
+
+    with restored(stack, *(bridge.name for bridge in stack.bridges)) as bridges:
+        for bridge in bridges:
+            await asyncio.to_thread(bridge.kill)
+        answers = [await send(caller) for caller in (first, second) * 12]
+    stored = [answer.json["tasks"][0]["taskId"] for answer in answers if answer.status == 202]
+    refused = [answer for answer in answers if answer.status != 202]
+    assert len(stored) >= 8
+    assert {(answer.status, answer.code) for answer in refused} == {(429, "quota-exceeded")}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+
+    async def taken() -> str:
+        got = await send(second)
+        return str(got.json["tasks"][0]["taskId"]) if got.status == 202 else ""
+
+    stored.append(await eventually(taken, within=30))
+    outputs = await _all(second, session, len(stored))
+    assert sorted(str(output["taskId"]) for output in outputs) == sorted(stored)
 
 
 async def _all(caller: Caller, session: str, count: int) -> list[dict[str, object]]:
