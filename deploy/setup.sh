@@ -53,6 +53,7 @@ missing_packages() {
     "$PYTHON" -c 'import ensurepip' 2>/dev/null || [ -x .tools/bin/uv ] || echo python3-venv
     if [ -z "${AMQP_URL:-}" ] && [ "$PROFILE" != check ] && ! have rabbitmq-server; then echo rabbitmq-server; fi
     if [ "$PROFILE" = test ]; then
+        have curl || echo curl
         have java || echo default-jre-headless
         [ -e /usr/share/java/ecj.jar ] || echo libecj-java
         have haproxy || echo haproxy
