@@ -56,15 +56,16 @@ def _subkey(key: bytes, purpose: bytes) -> bytes:
     return hmac.digest(key, b"\x01" + purpose, hashlib.sha256)
 
 
-def _associated(kind: str, name: str, context: bytes) -> bytes:
-    return b"\x00".join((b"sluiceway", kind.encode(), name.encode(), context))
+def _associated(version: int, kind: str, name: str, context: bytes) -> bytes:
+    """What stands outside the cipher is under the seal too."""
+    return b"\x00".join((b"sluiceway", b"%d" % version, kind.encode(), name.encode(), context))
 
 
 def seal(ring: KeyRing, kind: str, plaintext: bytes, *, context: bytes = b"") -> str:
     """Seal ``plaintext`` as URL-safe text that opens only with the same ``kind`` and ``context``."""
     name = ring.current
     key = ring.keys[name]
-    associated = _associated(kind, name, context)
+    associated = _associated(FORMAT, kind, name, context)
     nonce = hmac.digest(_subkey(key, b"nonce"), associated + b"\x00" + plaintext, hashlib.sha256)[:_NONCE_BYTES]
     cipher = AESGCM(_subkey(key, b"seal")).encrypt(nonce, plaintext, associated)
     raw = bytes((FORMAT, len(name))) + name.encode() + nonce + cipher
@@ -101,6 +102,6 @@ def open_sealed(ring: KeyRing, kind: str, text: str, *, context: bytes = b"") ->
     if name not in ring.keys or len(body) < _NONCE_BYTES + _TAG_BYTES:
         raise SealError("sealed with an unknown key")
     try:
-        return AESGCM(_subkey(ring.keys[name], b"seal")).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], _associated(kind, name, context))
+        return AESGCM(_subkey(ring.keys[name], b"seal")).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], _associated(raw[0], kind, name, context))
     except InvalidTag as exc:
         raise SealError("forged or altered") from exc

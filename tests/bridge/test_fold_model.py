@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from bridge.holding import Holding
 from tests.support.simfaults import Faults
-from tests.support.simlane import SimPublisher, SimReader, sim_last_records
+from tests.support.simlane import SimPublisher
+from tests.support.simreader import SimReader, sim_last_records
 from tests.support.simworld import BrokenPromiseError, SimWorld
 from tests.support.virtualtime import run_virtually
 

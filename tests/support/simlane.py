@@ -1,6 +1,6 @@
 """One lane of a broker in memory that may do to its clients whatever a real one can: delay, refuse, store twice, lose its newest records.
 
-The parts stand in for ``StreamReader``, ``Publisher`` and ``SessionChannel``: everything above them in a test is the real code.
+The parts stand in for ``Publisher`` and ``SessionChannel``: everything above them in a test is the real code.
 """
 
 from __future__ import annotations
@@ -8,16 +8,24 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Literal, Self
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from broker.claims import InputDelivery
 from broker.errors import BrokerUnavailableError, UnconfirmedError
 from broker.journal.stream import StreamRecord
 from tests.support.simfaults import Faults
 
-__all__ = ["SimBroker", "SimChannel", "SimLane", "SimPublisher", "SimReader", "sim_last_records"]
+__all__ = ["LostReader", "SimBroker", "SimChannel", "SimLane", "SimPublisher"]
+
+
+class LostReader(Protocol):
+    """A reader that may be lost."""
+
+    broken: bool
+
+    def cut(self, kept: int) -> None:
+        """Records from ``kept`` on were lost."""
 
 
 class SimLane:
@@ -36,7 +44,7 @@ class SimLane:
         self.inputs: deque[tuple[str, Mapping[str, object], bytes]] = deque()
         self.claims: deque[tuple[str, bytes]] = deque()
         self.channels: list[SimChannel] = []
-        self.readers: list[SimReader] = []
+        self.readers: list[LostReader] = []
         self.losses = 0
         self.changed = asyncio.Event()
         self.loop = asyncio.get_running_loop()
@@ -54,13 +62,19 @@ class SimLane:
         self.tell()
 
     def lose(self, most: int) -> None:
-        """Lose up to ``most`` of the newest records, as a change of leader without them does."""
+        """Lose up to ``most`` of the newest records.
+
+        Readers that stood behind the cut lose their connection, but for those that shall not notice (``SimBroker.silent``).
+        """
         kept = len(self.log)
         while kept > 1 and most and self.loop.time() - self.times[kept - 1] < self.faults.delay:
             kept, most = kept - 1, most - 1
         if kept < len(self.log):
             self.losses += 1
             del self.log[kept:], self.times[kept:]
+            for reader in self.readers:
+                reader.cut(kept)
+            self.tell()
 
     def put_input(self, message_id: str, headers: Mapping[str, object], body: bytes) -> None:
         """Store an input."""
@@ -90,12 +104,18 @@ class SimLane:
 
 
 class SimBroker:
-    """What stands for a broker's connections."""
+    """What stands for a broker's connections.
+
+    Args:
+        lane: The lane.
+        silent: Whether its readers are re-opened at their next offset after a loss, unaware of what was lost below.
+    """
 
     blocked = False
 
-    def __init__(self, lane: SimLane) -> None:
+    def __init__(self, lane: SimLane, *, silent: bool = False) -> None:
         self.lane = lane
+        self.silent = silent
         self.publishing = self
 
 
@@ -146,57 +166,6 @@ def _settle(confirmed: asyncio.Future[None], unknown: bool) -> None:  # noqa: FB
         confirmed.exception()
     else:
         confirmed.set_result(None)
-
-
-class SimReader:
-    """A stream consumer that, like the real one, goes on at its next offset when the records below were lost and made again."""
-
-    def __init__(self, lane: SimLane, at: int) -> None:
-        self._lane = lane
-        self._next = at
-        self.broken = False
-
-    @classmethod
-    @asynccontextmanager
-    async def attach(cls, broker: SimBroker, queue: str, at: int | Literal["first"]) -> AsyncIterator[Self]:
-        """Open a reader."""
-        del queue
-        lane = broker.lane
-        await asyncio.sleep(lane.rng.uniform(0.001, 0.05))
-        reader = cls(lane, 0 if at == "first" else at)
-        lane.readers.append(reader)
-        try:
-            yield reader
-        finally:
-            lane.readers.remove(reader)
-
-    async def read(self, within: float | None = None) -> list[StreamRecord]:
-        """Return what lies ready; wait for the first."""
-        lane = self._lane
-        end = None if within is None else lane.loop.time() + within
-        while len(lane.log) <= self._next and not self.broken:
-            left = None if end is None else end - lane.loop.time()
-            if left is not None and left <= 0:
-                return []
-            try:
-                async with asyncio.timeout(left):
-                    await lane.changed.wait()
-            except TimeoutError:
-                return []
-        if lane.rng.random() < lane.faults.slow:
-            await asyncio.sleep(lane.pause())
-        if self.broken:
-            raise BrokerUnavailableError("the reader was lost")
-        records = lane.log[self._next :]
-        self._next += len(records)
-        return records
-
-
-async def sim_last_records(broker: SimBroker, queue: str) -> list[StreamRecord]:
-    """Return the last chunk: some of the newest records."""
-    del queue
-    await asyncio.sleep(broker.lane.rng.uniform(0.001, 0.05))
-    return broker.lane.log[-broker.lane.rng.randint(1, 4) :]
 
 
 class SimChannel:

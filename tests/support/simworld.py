@@ -153,7 +153,7 @@ class SimWorld:
             task.add_done_callback(self._spawned.discard)
             return task
 
-        readers = Readers(broker=cast("Any", self.broker), limits=Limits(), spawn=spawn)
+        readers = Readers(broker=cast("Any", SimBroker(self.lane, silent=True)), limits=Limits(), spawn=spawn)
         return Polling(readers=readers, acknowledger=cast("Any", self), draining=lambda: False)
 
     # ------------------------------------------------------------------ the client
