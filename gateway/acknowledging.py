@@ -11,7 +11,7 @@ from broker.control import ControlBus
 from broker.errors import BrokerError
 from gateway.presence import Presence
 from gateway.reading import Reader
-from schemas.control import Acknowledge, Doubt, worker_key
+from schemas.control import Acknowledge, Doubt, cluster_key, worker_key
 from schemas.cursors import Cursor
 from schemas.ids import SessionId
 
@@ -97,16 +97,16 @@ class Acknowledger:
         wanted.sent_at = asyncio.get_running_loop().time()
         wanted.left -= 1
         cursor = wanted.cursor
-        message = Acknowledge(sid=sid, num=cursor.num, nonce=cursor.nonce, next=cursor.next)
+        message = Acknowledge(sid=sid, num=cursor.num, nonce=cursor.nonce, next=cursor.next, at=cursor.at)
         self._spawn(self._publish(wanted.reader.session, message, wanted.reader.fold.worker))
         self._later(sid, wanted, _REPEAT)
 
     async def _publish(self, session: SessionId, message: Acknowledge | Doubt, writer: str) -> None:
-        """Send to the owner, as its heartbeats or else its records name it; a loss is made good by the next repetition."""
+        """Send to the owner, as its heartbeats or else its records name it, or else to all; a loss is made good by the next repetition."""
         worker = self._presence.owner(session.sid) or writer
-        if worker:
-            with suppress(BrokerError):
-                await self._bus.send(worker_key(session.cluster, worker), message)
+        key = worker_key(session.cluster, worker) if worker else cluster_key(session.cluster)
+        with suppress(BrokerError):
+            await self._bus.send(key, message)
 
 
 def _shown(reader: Reader, cursor: Cursor) -> bool:

@@ -139,8 +139,8 @@ class Collection:
             try:
                 return await self._search(session, START, wanted)
             except CursorExpiredError:
-                # The beginning was trimmed. A cursor that no journal can prove is rebased to the first output that is not acknowledged.
-                return await self._search(session, Cursor(next=1 << 60, at=Position(0, "")), wanted)
+                # The beginning was trimmed. A cursor of an epoch that never was is rebased to the first output that is not acknowledged.
+                return await self._search(session, Cursor(num=-1, next=1 << 60, at=Position(0, "")), wanted)
         except CursorExpiredError:
             return None
         except TimeoutError as exc:

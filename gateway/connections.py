@@ -75,7 +75,7 @@ class Connections:
     async def close(self, call: Call) -> Answer:
         """Close a connection's sessions as the grid would, by asking every worker that may own one."""
         connection = self._identities.connection(call.principal, call.path["connectionId"])
-        for cluster in self._grids.allowed_clusters(call.principal):
+        for cluster in self._grids.clusters_of(connection.grid):
             _, complete = await self._owners.ask_cluster(cluster, Verb.CLOSE_CONNECTION, principal=call.principal.name, connection=connection.nonce, within=4.0)
             if not complete:
                 raise ProblemError("owner-unavailable", "not every worker has answered; repeat the request")

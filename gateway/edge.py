@@ -181,7 +181,7 @@ def _call(exchange: Exchange, headers: Headers, scope: Scope, body: bytes, accep
         request_id=exchange.request_id,
         principal=principal,
         path=scope.get("path_params", {}),
-        query=_query(scope["query_string"]),
+        query=_query(exchange.route, scope["query_string"]),
         headers=headers,
         content_type=plain_type(headers.get("content-type", "")),
         accept=accept,
@@ -189,7 +189,8 @@ def _call(exchange: Exchange, headers: Headers, scope: Scope, body: bytes, accep
     )
 
 
-def _query(raw: bytes) -> dict[str, str]:
+def _query(route: Route, raw: bytes) -> dict[str, str]:
+    """Read the query; a misspelt parameter is refused, or its default would be taken in silence."""
     if not raw:
         return {}
     try:
@@ -199,4 +200,7 @@ def _query(raw: bytes) -> dict[str, str]:
     query = dict(pairs)
     if len(query) != len(pairs):
         raise ProblemError("invalid-parameter", "a query parameter is given twice")
+    unknown = query.keys() - {parameter.name for parameter in route.parameters if parameter.place == "query"}
+    if unknown:
+        raise ProblemError("invalid-parameter", f"this resource has no parameter {min(unknown)[:64]!r}")
     return query

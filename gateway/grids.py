@@ -34,6 +34,10 @@ class Grids:
         """Return the clusters of the grids that the caller may use."""
         return tuple(dict.fromkeys(cluster for grid in self._allowed(principal) for cluster in grid.clusters))
 
+    def clusters_of(self, grid: str) -> tuple[str, ...]:
+        """Return the clusters of one grid; none when it was taken out of the configuration."""
+        return self._grids[grid].clusters if grid in self._grids else ()
+
     def find(self, principal: Principal, wanted: ConnectRequest) -> GridSettings:
         """Return the grid that a connection is for.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from starlette.types import Receive, Send
 
@@ -12,7 +13,10 @@ from gateway.call import Streaming
 
 __all__ = ["send_problem", "send_stream", "send_whole"]
 
-_BODILESS = (204, 304)
+_BODILESS: Final = (204, 304)
+_PIECE_BYTES: Final = 256 * 1024
+_SEND_SECONDS: Final = 120.0
+"""How long a client may take to read an answer that does not fit one piece."""
 
 
 async def send_whole(send: Send, status: int, content: bytes, content_type: str, headers: Mapping[str, str], request_id: str) -> None:
@@ -26,7 +30,19 @@ async def send_whole(send: Send, status: int, content: bytes, content_type: str,
     if "Cache-Control" not in headers:
         raw.append((b"cache-control", b"no-store"))
     await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": content})
+    if len(content) <= _PIECE_BYTES:
+        await send({"type": "http.response.body", "body": content})
+        return
+    async with asyncio.timeout(_SEND_SECONDS):
+        await _send_in_pieces(send, content)
+
+
+async def _send_in_pieces(send: Send, content: bytes) -> None:
+    """Wait for a client that reads slowly instead of leaving all to the transport's buffer, where nobody counts it."""
+    view = memoryview(content)
+    for start in range(0, len(content), _PIECE_BYTES):
+        piece = bytes(view[start : start + _PIECE_BYTES])
+        await send({"type": "http.response.body", "body": piece, "more_body": start + _PIECE_BYTES < len(content)})
 
 
 async def send_problem(send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]], request_id: str) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
 import pytest
 
 from gateway.main import RunningGateway
+from runtime.keyfiles import load_ring
+from schemas.cursors import Cursor, open_cursor, seal_cursor
 from schemas.http import FetchAnswer
+from schemas.ids import open_session_id
 from tests.support.eventually import eventually
 from tests.support.gatewaystand import Client, Stand
 from tests.support.scriptedowner import ScriptedOwner
@@ -279,3 +283,43 @@ async def test_reading_ahead_is_bounded(stand: Stand, secret: str, owner: Script
         await eventually(lambda: running.parts.readers.bytes > 500_000, within=5)
         assert running.parts.readers.bytes < 2_000_000
         assert len(await client.fetch_all(session, 400)) == 400
+
+
+def _cursor_of(stand: Stand, session: str, change: Callable[[Cursor], Cursor], text: str) -> str:
+    """Seal an altered cursor as a gateway would that had seen another journal."""
+    ring = load_ring(stand.folder / "keys.json")
+    sid = open_session_id(ring, session).sid
+    return seal_cursor(ring, sid, change(open_cursor(ring, sid, text)))
+
+
+async def test_a_cursor_ahead_of_the_journal_waits_for_the_owner(stand: Stand, client: Client, owner: ScriptedOwner) -> None:
+    """When records were lost below a client's cursor, it is told to come back, and the owner is told to begin above it."""
+    session = await client.session()
+    await client.submit(session, b"a")
+    cursor = (await client.fetch(session)).json["cursor"]
+    ahead = await asyncio.to_thread(_cursor_of, stand, session, lambda seen: msgspec.structs.replace(seen, num=99, nonce=b"lost....", next=7), cursor)
+    got = await client.fetch(session, after=ahead, wait=0)
+    assert (got.status, got.code) == (503, "owner-unavailable")
+    await eventually(lambda: any((ack.num, ack.next) == (99, 7) for ack in owner.session.acks), within=5)
+
+
+@pytest.mark.usefixtures("owner")
+async def test_a_cursor_of_a_lost_epoch_is_sent_back(stand: Stand, client: Client) -> None:
+    """A client whose epoch vanished gets everything after its last acknowledgement again, and ``rewound`` says so."""
+    session = await client.session()
+    await client.submit(session, b"a", b"b", b"c")
+    cursor = (await client.fetch(session)).json["cursor"]
+    lost = await asyncio.to_thread(_cursor_of, stand, session, lambda seen: msgspec.structs.replace(seen, nonce=b"lost...."), cursor)
+    got = await client.fetch(session, after=lost, wait=0)
+    assert got.status == 200
+    assert got.json["rewound"]
+    assert [output["sequence"] for output in got.json["outputs"]] == [1, 2, 3]
+    assert not (await client.fetch(session, after=got.json["cursor"], wait=0)).json["rewound"]
+
+
+@pytest.mark.usefixtures("owner")
+async def test_a_misspelt_parameter_is_refused(client: Client) -> None:
+    """Nobody gets 100 outputs in silence who asked for 5 of them."""
+    session = await client.session()
+    got = await client.ask("GET", f"/v1/sessions/{session}/outputs?countmax=5")
+    assert (got.status, got.code, "countmax" in got.json["detail"]) == (400, "invalid-parameter", True)

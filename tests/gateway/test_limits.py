@@ -142,7 +142,7 @@ def test_bytes_beyond_the_bound_are_refused_and_given_back() -> None:
     assert (admission.bytes, admission.requests) == (0, 0)
 
 
-async def test_plain_http_and_old_tls_get_nowhere(stand: Stand, running: RunningGateway) -> None:
+async def test_plain_http_and_old_tls_get_nowhere(running: RunningGateway) -> None:
     """The listener speaks TLS 1.2 and 1.3 only."""
     reader, writer = await asyncio.open_connection("localhost", running.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -162,4 +162,3 @@ async def test_plain_http_and_old_tls_get_nowhere(stand: Stand, running: Running
             stderr=asyncio.subprocess.DEVNULL,
         )
         assert await process.wait() == code, version
-    assert stand

@@ -9,6 +9,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from gateway.main import RunningGateway
@@ -27,6 +28,7 @@ def _fuzz(base: str, secret: str, authority: str, ids: dict[str, str], document:
     answered = 0
     with requests.Session() as http:
         for result in schema.get_all_operations():
+            assert isinstance(result, Ok)
             operation = result.ok()
             for strategy in (operation.as_strategy(), operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)):
                 answered += _one(strategy, {"base_url": base, "session": http, "headers": {"Authorization": f"Bearer {secret}"}, "verify": authority}, ids)
@@ -38,7 +40,7 @@ def _one(strategy: Any, transport: dict[str, Any], ids: dict[str, str]) -> int: 
 
     @settings(max_examples=_EXAMPLES, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(case=strategy)
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         nonlocal answered
         case.path_parameters = {name: ids.get(name, value) for name, value in (case.path_parameters or {}).items()}
         response = case.call(timeout=_PER_REQUEST, **transport)
