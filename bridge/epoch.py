@@ -82,6 +82,7 @@ class Epoch:
         self._waiting_bytes = 0
         self._unseen: dict[int, _Publication] = {}
         self._seen_pub = 0
+        self._seen_at = 0.0
         self._scan: Position | None = None
         self._candidate: Position | None = None
         self._since_snapshot = 0
@@ -192,6 +193,7 @@ class Epoch:
         if verdict not in (Verdict.FOLDED, Verdict.VISIBLE):
             raise DoubtError(f"publication {pub} does not count: {verdict}")
         self._seen_pub = pub
+        self._seen_at = self._loop.time()
         publication = self._unseen.pop(pub)
         self._note_snapshot(record)
         if publication.end:
@@ -205,13 +207,13 @@ class Epoch:
         return body.outputs
 
     def check(self, now: float) -> None:
-        """Raise when a publication has not come back in time.
+        """Raise when nothing has come back for a while although something should: records that come late but come are no doubt.
 
         Raises:
             DoubtError: The oldest one is overdue.
         """
         oldest = next(iter(self._unseen.values()), None)
-        if oldest is not None and now - oldest.at > self._limits.readback_seconds:
+        if oldest is not None and now - max(oldest.at, self._seen_at) > self._limits.readback_seconds:
             raise DoubtError(f"a {oldest.kind} record was not read back within {self._limits.readback_seconds:g} s")
 
     def excuse(self, now: float) -> None:

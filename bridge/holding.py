@@ -117,6 +117,12 @@ class Holding:
         while self._by_time and self._by_time[0].visible_at <= safe:
             yield from self._drop(self._by_time.popleft())
 
+    def waits_since(self) -> float | None:
+        """Return since when the oldest complete delivery has been waiting to be given up; None: none is."""
+        while self._by_time and self._by_time[0].acked:
+            self._by_time.popleft()
+        return self._by_time[0].visible_at if self._by_time else None
+
     def restart(self) -> list[Held]:
         """Forget what was visible (a new epoch begins); return the deliveries, to be looked through again in their order."""
         self._waiting.clear()

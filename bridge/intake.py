@@ -26,6 +26,9 @@ __all__ = ["Intake"]
 
 _Refusal: TypeAlias = Callable[[bytes, str], Outcome | None]
 
+_PER_TASK: Final = 400
+"""Bytes that a task takes here beside its payload."""
+
 _REUSED: Final = "idempotency-key-reused"
 
 _log = get_logger(__name__)
@@ -96,17 +99,18 @@ class Intake:
             self._holding.settle(held, self._loop.time())
         return complete
 
-    def take(self, delivery: InputDelivery) -> None:
-        """Take a message from the lane."""
+    def take(self, delivery: InputDelivery) -> int:
+        """Take a message from the lane; return the bytes that it takes in memory, roughly."""
+        weight = len(delivery.body)
         try:
             headers = InputHeaders.from_table(delivery.headers)
         except (RecordError, UnknownVersionError) as exc:
             _log.error("unreadable input", error=str(exc), message_id=delivery.message_id)
             self._keep_leftover(delivery, dead=True)
-            return
+            return weight
         if headers.sid != self._sid:
             self._keep_leftover(delivery, dead=False)
-            return
+            return weight
         match headers.kind:
             case InputKind.COMMON:
                 self._common(headers, delivery)
@@ -114,6 +118,8 @@ class Intake:
                 self._fence(headers, delivery)
             case InputKind.INPUTS:
                 self._inputs(headers, delivery)
+                weight += headers.count * _PER_TASK
+        return weight
 
     def finished(self, outcome: Outcome) -> None:
         """Take an outcome from the grid: it gets its number here or not at all."""

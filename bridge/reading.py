@@ -12,7 +12,7 @@ from bridge.lanewatch import LaneWatch
 from broker.errors import BrokerError
 from broker.journal.view import JournalView, Step
 
-__all__ = ["read_mark", "read_to_end", "watch_journal"]
+__all__ = ["prove_journal", "read_mark", "read_to_end", "watch_journal"]
 
 _READ_SECONDS: Final = 5.0
 _ALL: Final = 1 << 62
@@ -60,24 +60,23 @@ async def read_mark(view: JournalView, watch: LaneWatch, nonce: bytes, *, within
     raise DoubtError(f"the mark was not read back within {within:g} s")
 
 
-async def watch_journal(view: JournalView, tell: Callable[[Event], None], pace: Callable[[], float]) -> None:
-    """Read along, and every so often attach anew at the last record: only such a fresh reading makes what was visible safe.
-
-    Args:
-        view: The owner's view.
-        tell: Takes the events.
-        pace: Seconds until the next fresh reading is due.
-    """
-    loop = asyncio.get_running_loop()
-    last = loop.time()
+async def watch_journal(view: JournalView, tell: Callable[[Event], None]) -> None:
+    """Read along for as long as the epoch lasts."""
     try:
         while True:
-            steps = await view.read(max(0.01, min(last + pace() - loop.time(), 1.0)))
+            steps = await view.read(None)
             if steps:
                 tell(Read(steps))
-            if loop.time() - last >= pace():
-                last = loop.time()
-                await view.prove()
-                tell(Proven(last))
     except BrokerError as exc:
         tell(ViewLost(exc))
+
+
+async def prove_journal(view: JournalView, tell: Callable[[Event], None]) -> None:
+    """Make a fresh reading of what was read since the last one: only that makes what was visible safe to be given up by time."""
+    begun = asyncio.get_running_loop().time()
+    try:
+        await view.prove()
+    except BrokerError as exc:
+        tell(ViewLost(exc))
+    else:
+        tell(Proven(begun))

@@ -17,6 +17,7 @@ from bridge.gridwork import GridWork
 from bridge.holding import Holding
 from bridge.inbox import Inbox
 from bridge.intake import Intake
+from bridge.lanewindow import LaneWindow
 from bridge.outcomes import OutcomeCache
 from bridge.settings import SessionSettings
 from broker.claims import InputDelivery, SessionChannel
@@ -121,7 +122,14 @@ class OwnedSession:
         """Bytes of the largest output so far."""
         self.last_record: Closed | Refused | None = None
         self._tasks = tasks
-        self._consuming = False
+        self._window = LaneWindow(
+            channel=channel,
+            queue=self.input_queue,
+            sink=self._deliver,
+            budget=tools.settings.held_bytes,
+            most=tools.settings.prefetch,
+            start=self.start,
+        )
         self._beside: set[asyncio.Task[None]] = set()
 
     @property
@@ -156,9 +164,12 @@ class OwnedSession:
 
     async def consume(self) -> None:
         """Begin to take inputs, once per channel."""
-        if not self._consuming:
-            await self.channel.consume(self.input_queue, prefetch=self.settings.prefetch, sink=self._deliver)
-            self._consuming = True
+        await self._window.open()
+
+    def take(self, delivery: InputDelivery) -> None:
+        """Take a message from the lane."""
+        self.heard()
+        self._window.weigh(self.intake.take(delivery))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the owner, within its life; its failure is a doubt, not the worker's end."""

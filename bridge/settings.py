@@ -43,6 +43,7 @@ class SessionSettings(Section, frozen=True, kw_only=True):
         unused_seconds: A session that nobody ever used is closed after this long.
         idle_seconds: A session that nobody has named for this long is closed and its lane returned.
         prefetch: Input messages held unacknowledged at most.
+        held_bytes: Bytes that they may take; the larger messages are, the fewer are taken at once.
         cache_bytes: Visible outcomes kept to save runs after a loss.
         outputs_in_flight: Tasks handed to the grid at once, at most.
     """
@@ -51,9 +52,10 @@ class SessionSettings(Section, frozen=True, kw_only=True):
     reading_seconds: _Seconds = 2.0
     idle_reading_seconds: _Seconds = 30.0
     readback_seconds: _Seconds = 5.0
-    unused_seconds: _Seconds = 60.0
+    unused_seconds: _Seconds = 300.0
     idle_seconds: _Seconds = 24 * 3600.0
     prefetch: Annotated[int, msgspec.Meta(ge=4, le=2000)] = 500
+    held_bytes: Annotated[int, msgspec.Meta(ge=1024 * 1024)] = 48 * 1024 * 1024
     cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 16 * 1024 * 1024
     outputs_in_flight: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
 

@@ -31,6 +31,7 @@ from bridge.events import (
     Read,
     ViewLost,
 )
+from bridge.proofs import Proofs
 from bridge.reading import watch_journal
 from bridge.session import OwnedSession, Stage
 from broker.journal.fold import Verdict, rebase
@@ -42,6 +43,7 @@ from schemas.symphony import CloseFlags
 __all__ = ["FencedError", "HandOverError", "Tenure"]
 
 _TURN_SECONDS: Final = 0.25
+_IDLE_SECONDS: Final = 1.0
 _ACKED_SHOWN_SECONDS: Final = 1.0
 _GRID_PAUSE: Final = 2.0
 
@@ -90,43 +92,39 @@ class Tenure:
             SessionEndedError: The session's last record is visible.
         """
         inbox = self._session.inbox
-        reader = self._tasks.create_task(watch_journal(view, inbox.put, self._pace))
+        reader = self._tasks.create_task(watch_journal(view, inbox.put))
+        proofs = Proofs(view=view, settings=self._session.settings, tell=inbox.put, tasks=self._tasks)
         try:
             while True:
-                await inbox.wait(_TURN_SECONDS)
+                await inbox.wait(_TURN_SECONDS if self._busy() else _IDLE_SECONDS)
                 while (event := inbox.pop()) is not None:
-                    self._handle(event)
-                self._turn()
+                    self._handle(event, view)
+                self._turn(proofs)
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
+            await proofs.aclose()
 
-    def _pace(self) -> float:
-        """Seconds between fresh readings."""
+    def _busy(self) -> bool:
         session = self._session
-        if session.doubted:
-            session.doubted = False
-            return 0.0
-        busy = len(session.holding) or (session.epoch is not None and session.epoch.in_flight)
-        return session.settings.reading_seconds if busy else session.settings.idle_reading_seconds
+        return bool(len(session.holding)) or session.draining_since is not None or session.stage is not Stage.OPEN or session.current().in_flight
 
-    def _handle(self, event: Event) -> None:  # noqa: C901, PLR0912 - one flat table of all that can happen
+    def _handle(self, event: Event, view: JournalView) -> None:  # noqa: C901, PLR0912 - one flat table of all that can happen
         session = self._session
         match event:
             case Read(steps):
                 for step in steps:
                     self._saw(step)
             case Delivered(delivery):
-                session.heard()
-                session.intake.take(delivery)
+                session.take(delivery)
             case Finished(outcomes):
                 self._finished(outcomes)
             case Progressed():
                 pass
             case Proven(begun):
-                session.safe = begun - session.settings.ack_delay
+                self._proven(begun)
             case Heard(acknowledge):
-                self._acknowledge(acknowledge)
+                self._acknowledge(acknowledge, view)
             case Asked(request):
                 session.heard()
                 self._commands.handle(request, session.current())
@@ -148,7 +146,7 @@ class Tenure:
             case DrainAsked():
                 session.draining_since = session.loop.time()
 
-    def _turn(self) -> None:
+    def _turn(self, proofs: Proofs) -> None:
         session, epoch = self._session, self._session.current()
         now = session.loop.time()
         if session.tools.broker.publishing.blocked:
@@ -156,6 +154,7 @@ class Tenure:
         epoch.check(now)
         self._open_grid(now)
         session.release()
+        self._prove(proofs, now)
         if session.stage not in (Stage.CLOSING, Stage.LAST):
             epoch.flush()
         session.grid.wake()
@@ -166,6 +165,16 @@ class Tenure:
         self._drain(now)
 
     # ------------------------------------------------------------------ the journal
+
+    def _proven(self, begun: float) -> None:
+        self._session.safe = begun - self._session.settings.ack_delay
+        self._session.doubted = False
+
+    def _prove(self, proofs: Proofs, now: float) -> None:
+        """An input that no client has acknowledged for the whole delay waits for a fresh reading; so does a reader that is stuck."""
+        session = self._session
+        since = session.holding.waits_since()
+        proofs.start_if_due(now, wanted=session.doubted or (since is not None and since <= now - session.settings.ack_delay))
 
     def _saw(self, step: Step) -> None:
         session, headers = self._session, step.record.headers
@@ -189,7 +198,7 @@ class Tenure:
         if step.verdict is Verdict.REREAD:
             raise DoubtError("records of an unknown epoch")
 
-    def _acknowledge(self, heard: Acknowledge) -> None:
+    def _acknowledge(self, heard: Acknowledge, view: JournalView) -> None:
         """A client holds everything below a number; an epoch above all known ones has to be outnumbered."""
         session = self._session
         session.heard()
@@ -198,9 +207,13 @@ class Tenure:
             session.memory.max_num = max(session.memory.max_num, heard.num)
             raise DoubtError("a client has seen a higher epoch")
         acked = min(position, session.fold.next)
-        if acked > session.fold.acked:
-            session.fold.acked = acked
-            session.current().acknowledged()
+        if acked <= session.fold.acked:
+            return
+        session.fold.acked = acked
+        session.current().acknowledged()
+        if heard.at is not None and acked == heard.next and not view.vouch(heard.at):
+            # A gateway has read another record there than this owner: one of the two did not read what the journal holds.
+            session.doubted = True
 
     # ------------------------------------------------------------------ the grid
 

@@ -78,6 +78,7 @@ class SessionChannel:
     def __init__(self, *, channel: ConsumingChannel, claim: DeliveredMessage) -> None:
         self._channel = channel
         self._claim_tag = claim.delivery_tag or 0
+        self._consumer = ""
         self.claim_body = claim.body
         self.claim_id = claim.header.properties.message_id or ""
         self.delivery_count = _delivery_count(claim)
@@ -107,11 +108,13 @@ class SessionChannel:
         return await self._channel.count(queue, within=within)
 
     async def consume(self, queue: str, *, prefetch: int, sink: Callable[[InputDelivery], None]) -> None:
-        """Begin to take inputs. ``sink`` gets them in the broker's order, inside the event loop, and must not raise.
+        """Begin to take inputs, or go on with another prefetch; what is held unacknowledged stays with the channel.
+
+        ``sink`` gets messages in the broker's order, inside the event loop, and must not raise.
 
         Args:
             queue: The lane's input side.
-            prefetch: How many messages may be unacknowledged at once.
+            prefetch: How many messages may be unacknowledged at once, those of an earlier call not counted.
             sink: Gets each message.
 
         Raises:
@@ -130,7 +133,9 @@ class SessionChannel:
                 )
             )
 
-        await self._channel.consume(queue, take, prefetch=prefetch)
+        if self._consumer:
+            await self._channel.cancel(self._consumer)
+        self._consumer = await self._channel.consume(queue, take, prefetch=prefetch)
 
     def ack(self, delivery_tag: int) -> None:
         """Acknowledge an input; does nothing when the channel is dead, since the input has gone back already."""

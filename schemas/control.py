@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from schemas.ids import Position
 from schemas.records import RecordError
 from schemas.versions import FORMAT, UnknownVersionError, check_version
 
@@ -52,6 +53,8 @@ class Acknowledge(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
     num: int
     nonce: bytes
     next: int
+    at: Position | None = None
+    """The record that gave the client output ``next - 1``, as its cursor names it."""
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True, tag="doubt"):

@@ -1,11 +1,12 @@
 """A fold kept up to date by a stream reader: how owners and gateways look at a session's journal.
 
 An offset counts only if the record there still has the message id that was remembered: a broker that lost the tail of a stream fills the
-same offsets with other records. ``prove`` attaches anew and checks that, so everything folded before is known to be still there.
+same offsets with other records. ``prove`` reads again what was read, so everything folded before is known to be still there.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -74,6 +75,8 @@ class JournalView:
         self._reader: StreamReader | None = None
         self._stack = AsyncExitStack()
         self._held: list[StreamRecord] = []
+        self._trail: deque[Position] = deque()
+        """What was read since the last proof, in order; the first is proven."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,10 +91,11 @@ class JournalView:
             NotProvenError: The record was trimmed or lost.
             BrokerError: The journal cannot be read at the moment.
         """
-        self.last = None
+        self._restart()
         if born is not None:
             await self._attach_proven(born)
             self.last = born
+            self._trail.append(born)
             return
         if not await self.tail():
             await self._attach("first")
@@ -111,7 +115,7 @@ class JournalView:
             NotProvenError: Another record is there, or none.
             BrokerError: The journal cannot be read at the moment.
         """
-        self.last = None
+        self._restart()
         raw = await self._attach_proven(place)
         record = parse_record(raw)
         if record is None:
@@ -121,20 +125,53 @@ class JournalView:
 
     async def begin_first(self) -> None:
         """Attach at the first record that is still kept."""
-        self.last = None
+        self._restart()
         await self._attach("first")
 
     async def prove(self) -> None:
-        """Attach anew at the last record folded: when it is still there, so is all before it.
+        """Read again, beside the reader, what was read since the last proof: every record is still there, and nothing stands between them.
+
+        A reader that the broker re-opened without a word may have stepped over a stretch that was lost and filled again, so the newest
+        record alone proves nothing. What is proven is forgotten up to its last record, from which the next proof begins.
 
         Raises:
-            NotProvenError: It is not; what was believed visible may be lost.
+            NotProvenError: The journal holds something else; what was believed visible may be lost.
             BrokerError: The journal cannot be read at the moment.
         """
-        if self.last is None:
-            await self._attach("first")
+        expected = deque(self._trail)
+        if not expected:
             return
-        await self._attach_proven(self.last)
+        newest = expected[-1]
+        async with StreamReader.attach(self._broker, self._queue, expected[0].offset) as reader:
+            while expected:
+                records = await reader.read(_PROOF_SECONDS)
+                if not records:
+                    raise NotProvenError(f"the records from {expected[0].offset} on of {self._queue} are not there any more")
+                for record in records[: len(expected)]:
+                    _expect(self._queue, expected.popleft(), record)
+        self._forget_before(newest)
+
+    def vouch(self, place: Position) -> bool:
+        """Let the next proof begin at ``place``: a client has acknowledged everything up to it, as a gateway read it there.
+
+        Returns:
+            False when this reader has seen another record there.
+        """
+        if not self._trail or place.offset < self._trail[0].offset:
+            return True
+        index = place.offset - self._trail[0].offset
+        if index >= len(self._trail) or self._trail[index] != place:
+            return False
+        self._forget_before(place)
+        return True
+
+    def _restart(self) -> None:
+        self.last = None
+        self._trail.clear()
+
+    def _forget_before(self, place: Position) -> None:
+        while self._trail and self._trail[0].offset < place.offset:
+            self._trail.popleft()
 
     async def check(self, place: Position) -> None:
         """Look, beside the reader, whether a record is still where it was.
@@ -144,7 +181,8 @@ class JournalView:
             BrokerError: The journal cannot be read at the moment.
         """
         async with StreamReader.attach(self._broker, self._queue, place.offset) as reader:
-            _expect(self._queue, place, await reader.read(_PROOF_SECONDS))
+            records = await reader.read(_PROOF_SECONDS)
+            _expect(self._queue, place, records[0] if records else None)
 
     async def read(self, within: float | None) -> list[Step]:
         """Fold what has come; wait up to ``within`` seconds (None: for ever) for at least one record.
@@ -164,6 +202,7 @@ class JournalView:
 
     def _fold(self, raw: StreamRecord) -> Step | None:
         before, self.last = self.last, Position(raw.offset, raw.message_id)
+        self._trail.append(self.last)
         record = parse_record(raw, self.published)
         if record is None:
             return None
@@ -182,13 +221,13 @@ class JournalView:
     async def _attach_proven(self, place: Position) -> StreamRecord:
         await self._attach(place.offset)
         records = await self._first_records()
-        _expect(self._queue, place, records)
+        _expect(self._queue, place, records[0] if records else None)
         self._held = records[1:]
         return records[0]
 
 
-def _expect(queue: str, place: Position, records: list[StreamRecord]) -> None:
-    if not records or (records[0].offset, records[0].message_id) != (place.offset, place.message_id):
+def _expect(queue: str, place: Position, found: StreamRecord | None) -> None:
+    if found is None or (found.offset, found.message_id) != (place.offset, place.message_id):
         raise NotProvenError(f"the record remembered at {place.offset} of {queue} is not there any more")
 
 
