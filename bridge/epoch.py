@@ -75,7 +75,7 @@ class Epoch:
         self.nonce = b""
         self.at = 0
         self.controls = fold.controls
-        self.unacked_bytes = 0
+        self._flying_bytes = 0
         self._next = 0
         self._assigned: set[bytes] = set()
         self._waiting: deque[TaskOutput] = deque()
@@ -86,7 +86,6 @@ class Epoch:
         self._scan: Position | None = None
         self._candidate: Position | None = None
         self._since_snapshot = 0
-        self._sizes: deque[tuple[int, int]] = deque()
         self._acked_written = 0
         self._bodies: dict[int, Outputs] = {}
 
@@ -99,6 +98,11 @@ class Epoch:
     def in_flight(self) -> bool:
         """Whether something published was not read back yet."""
         return bool(self._unseen)
+
+    @property
+    def unacked_bytes(self) -> int:
+        """Bytes of outputs, published here or before, that the client has not acknowledged."""
+        return self._fold.outstanding.bytes + self._flying_bytes
 
     @property
     def last(self) -> int:
@@ -169,11 +173,6 @@ class Epoch:
         self._waiting_bytes = 0
         return self._next - 1
 
-    def acknowledged(self) -> None:
-        """The client's position moved: outputs below it no longer count against the quota."""
-        while self._sizes and self._sizes[0][0] <= self._fold.acked:
-            self.unacked_bytes -= self._sizes.popleft()[1]
-
     def repeat_acknowledged(self) -> None:
         """Show the client's position in the journal when no other record has, so that gateways stop repeating it."""
         if self._fold.acked > self._acked_written and not self._unseen:
@@ -197,7 +196,7 @@ class Epoch:
         publication = self._unseen.pop(pub)
         self._note_snapshot(record)
         if publication.end:
-            self._sizes.append((publication.end, len(record.raw)))
+            self._flying_bytes -= publication.size
         if publication.visible is not None:
             publication.visible()
         body = self._bodies.pop(pub, None)
@@ -251,7 +250,7 @@ class Epoch:
         self._unseen[appended.pub] = _Publication(kind, self._loop.time(), appended.size, end, visible)
         self._since_snapshot += appended.size
         if end:
-            self.unacked_bytes += appended.size
+            self._flying_bytes += appended.size
         appended.confirmed.add_done_callback(self._confirmed)
         return appended.pub
 

@@ -42,6 +42,7 @@ def snapshot_parts(fold: Fold, *, at: int, controls: SessionControls) -> list[Sn
             done=done[index] if index < len(done) else [],
             common_data=data[index] if index < len(data) else None,
             common_key=fold.common_key,
+            unacked=fold.outstanding.bytes,
         )
         for index in range(count)
     ]

@@ -209,8 +209,7 @@ class Tenure:
         acked = min(position, session.fold.next)
         if acked <= session.fold.acked:
             return
-        session.fold.acked = acked
-        session.current().acknowledged()
+        session.fold.acknowledge(acked)
         if heard.at is not None and acked == heard.next and not view.vouch(heard.at):
             # A gateway has read another record there than this owner: one of the two did not read what the journal holds.
             session.doubted = True

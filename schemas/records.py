@@ -215,6 +215,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=R
     """This part's piece of the session's common data; None: there is none."""
     common_key: bytes = b""
     """Key and fingerprint of the message that brought the common data, so that a redelivered one is known."""
+    unacked: int = 0
+    """Bytes of visible outputs that the client has not acknowledged: they count against the session's quota."""
 
 
 class TaskOutput(msgspec.Struct, frozen=True, array_like=True):

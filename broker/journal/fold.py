@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from broker.journal.done import DoneTasks
+from broker.journal.outstanding import Outstanding
 from broker.journal.record import JournalRecord, parse_record
 from schemas.records import (
     Closed,
@@ -85,6 +86,7 @@ class Fold:
         self.gap = False
         self.failed = 0
         self.cancelled = 0
+        self.outstanding = Outstanding()
         self._previous = NO_EPOCH
         self._pub = 0
         self._parts: list[Snapshot] = []
@@ -120,6 +122,11 @@ class Fold:
     def floating(self) -> bool:
         """Whether no sound place to begin was met yet."""
         return self._floating
+
+    def acknowledge(self, position: int) -> None:
+        """Take note that the client holds every output below ``position``; nobody can hold one that is not visible."""
+        self.acked = max(self.acked, min(position, self.next))
+        self.outstanding.acknowledged(self.acked)
 
     def step(self, record: JournalRecord, *, lenient: bool = False) -> Verdict:
         """Fold one record.
@@ -203,7 +210,7 @@ class Fold:
         if not self.open:
             return Verdict.VOID
         self.worker = record.headers.worker
-        self.acked = max(self.acked, min(record.headers.acked, self.next))
+        self.acknowledge(record.headers.acked)
         if record.headers.kind is RecordKind.OUTS:
             return self._outputs(record)
         return self._change(record.body())
@@ -227,6 +234,7 @@ class Fold:
         if self._floating:
             self._floating = False
             self.next = self.began = head.upto
+            self.outstanding.begin(head.upto, head.unacked)
         elif head.upto > self.next:
             self.gap = True
             return Verdict.GAP
@@ -234,7 +242,7 @@ class Fold:
             return Verdict.REREAD
         self.open = True
         self.history = list(head.history)
-        self.acked = max(self.acked, head.acked)
+        self.acknowledge(head.acked)
         self.controls = head.controls
         self.opened = self.opened or head.controls.opened
         self.native_id = head.controls.native_id or self.native_id
@@ -273,6 +281,8 @@ class Fold:
             if output.exception is not None:
                 self._count(output.exception)
         self.next += headers.count
+        self.outstanding.add(self.next, len(record.raw))
+        self.outstanding.acknowledged(self.acked)
         return Verdict.VISIBLE
 
     def _count(self, exception: SymphonyException) -> None:
@@ -286,7 +296,7 @@ class Fold:
             case Opened():
                 self.opened, self.native_id = True, body.native_id
             case StateChange():
-                self.acked = max(self.acked, min(body.acked, self.next))
+                self.acknowledge(body.acked)
                 self.controls = body.controls
             case CommonData():
                 if self.done is not None:

@@ -54,7 +54,7 @@ class SimWorld:
         self.rng = random.Random(seed)  # noqa: S311 - a simulation
         self.lane = SimLane(self.rng, faults)
         self.faults = faults
-        self.broker = SimBroker(self.lane)
+        self.broker = SimBroker(self.lane, silent=True)
         self.grid = SimGrid(self.rng)
         self.loop = asyncio.get_running_loop()
         self.owners: dict[str, SessionOwner] = {}
