@@ -58,9 +58,14 @@ class Ending:
         session = self._session
         session.log.warning("session refused", code=code, reason=message)
         if session.fold.opened:
-            self.end(Closed(last=session.current().last, reason=message, aborted=True))
+            self.abort(message)
         else:
             self.end(Refused(code=code, message=message))
+
+    def abort(self, reason: str) -> None:
+        """End the session as aborted, with what is visible."""
+        self._session.log.error("session aborted", reason=reason)
+        self.end(Closed(last=self._session.current().last, reason=reason, aborted=True))
 
     def end(self, body: Closed | Refused) -> None:
         """Publish the session's last record; when it is visible the session has ended."""

@@ -43,6 +43,8 @@ __all__ = ["SessionOwner"]
 _LONGEST_BACKOFF: Final = 30.0
 _PROBE_SECONDS: Final = 5.0
 _SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
+_FAILURES: Final = 4
+_REDELIVERIES: Final = 10
 
 
 class SessionOwner:
@@ -164,6 +166,9 @@ class SessionOwner:
         epoch.saw(mark.record, mark.verdict)
         self._adopt(view.fold, epoch, behind)
         view.published = epoch.published
+        if self._hopeless():
+            self._ending.abort("its owners failed again and again")
+            return
         if watch.occupied and not view.fold.opened:
             self._ending.refuse("lane-busy", "another session lives in this lane")
         elif session.stage is not Stage.CLOSING:
@@ -174,6 +179,10 @@ class SessionOwner:
             raise DoubtError("an input has to be delivered anew")
         await session.consume()
         self._log.info("session owned", epoch=epoch.num, next=view.fold.next, claim=self._channel.claim_id)
+
+    def _hopeless(self) -> bool:
+        """Whether owners here and elsewhere have failed with this session so often that it is ended without touching its inputs (D7)."""
+        return self._session.memory.failures >= _FAILURES and self._channel.delivery_count >= _REDELIVERIES
 
     def _new_epoch(self, fold: Fold) -> Epoch:
         return Epoch(

@@ -45,6 +45,8 @@ class SessionMemory(msgspec.Struct):
     cache: OutcomeCache
     max_num: int = 0
     """The highest epoch number used, seen or heard of."""
+    failures: int = 0
+    """How often an owner of this session has failed here, one time after the other."""
 
 
 class OwnerTools(msgspec.Struct, frozen=True, kw_only=True):

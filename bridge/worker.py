@@ -32,6 +32,8 @@ from schemas.records import RecordError
 __all__ = ["Worker"]
 
 _REMEMBERED: Final = 10_000
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 15.0
 _log = get_logger(__name__)
 
 
@@ -123,15 +125,19 @@ class Worker:
         log = _log.bind(session=claim.sid.hex(), lane=claim.lane)
         if not await self._make_way(claim.sid, channel):
             return
-        owner = SessionOwner(channel=channel, claim=claim, memory=self._memory(claim.sid), tools=self._tools(), log=log)
+        memory = self._memory(claim.sid)
+        await self._pause_after_failures(memory)
+        owner = SessionOwner(channel=channel, claim=claim, memory=memory, tools=self._tools(), log=log)
         self._owners[claim.sid] = owner
         self._metrics.sessions.set(len(self._owners))
         try:
             await owner.run()
+            memory.failures = 0
         except* BrokerError as group:
             log.warning("session given up", reason=str(group.exceptions[0]))
         except* Exception:
             # The outermost edge of one session: its failure must not take the worker's other sessions along.
+            memory.failures += 1
             log.exception("session failed; another owner will take it over")
         finally:
             del self._owners[claim.sid]
@@ -149,6 +155,11 @@ class Worker:
                 return False
             await former.give_up()
         return True
+
+    async def _pause_after_failures(self, memory: SessionMemory) -> None:
+        """A session that makes its owners fail must not keep two workers busy throwing it to each other."""
+        if memory.failures:
+            await asyncio.sleep(min(_FIRST_PAUSE * 2**memory.failures, _LONGEST_PAUSE))
 
     async def _bury_claim(self, channel: SessionChannel, reason: str) -> None:
         _log.error("claim cannot be read", reason=reason, claim=channel.claim_id)

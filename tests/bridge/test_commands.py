@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
+from bridge.intake import Intake
+from broker.claims import InputDelivery
 from broker.link import Broker
 from broker.publishing import Publisher
+from runtime.logs import configure
 from runtime.settings import BrokerSettings
 from schemas.control import Acknowledge, Verb
 from schemas.ids import key_hash, task_id
@@ -22,6 +27,14 @@ from tests.support.rabbit import MakeCluster
 async def client(broker: Broker, publisher: Publisher, make_cluster: MakeCluster) -> LaneClient:
     """A client on a fresh cluster of two lanes."""
     return LaneClient(broker=broker, publisher=publisher, topology=await make_cluster(lanes=2))
+
+
+@pytest.fixture
+def json_logs() -> Iterator[None]:
+    """Logs as processes write them: the console's pretty tracebacks read source files inside the event loop."""
+    configure("error")
+    yield
+    structlog.reset_defaults()
 
 
 async def test_a_closed_session_gives_its_lane_back(client: LaneClient, broker_settings: BrokerSettings) -> None:
@@ -185,3 +198,27 @@ async def test_two_workers_share_sessions(client: LaneClient, broker_settings: B
 
     assert sum(shares) == 8
     assert min(shares) > 0
+
+
+@pytest.mark.usefixtures("json_logs")
+async def test_a_session_that_makes_its_owners_fail_is_aborted(client: LaneClient, broker_settings: BrokerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After failures here and redeliveries everywhere the session ends without its inputs being touched, and other sessions go on."""
+    take = Intake.take
+
+    def poisoned(self: Intake, delivery: InputDelivery) -> int:
+        if b"poison" in delivery.body:
+            raise ValueError("a bug that this input brings out")
+        return take(self, delivery)
+
+    monkeypatch.setattr(Intake, "take", poisoned)
+    monkeypatch.setattr("bridge.worker._LONGEST_PAUSE", 0.1)
+    async with working("a", short_settings(client.topology, broker_settings)):
+        bad, good = await client.create(), await client.create()
+        await client.send(bad, [b"poison"])
+        fold = await client.until(bad, lambda fold: fold.ended, within=30)
+        await client.send(good, [b"x"])
+        got = await client.outputs(good, 1)
+
+    assert fold.closed is not None
+    assert fold.closed.aborted
+    assert payloads(got) == [b"x"]
