@@ -67,7 +67,7 @@ class _HttpOnly:
 
 
 def _refusing(code: str, headers: dict[str, str]) -> Route:
-    return Route(method="*", path="*", operation=code, policy=Policy.PUBLIC, handler=_refuser(code, headers), summary=code, group="none")
+    return Route(method="*", path="*", operation=code, policy=Policy.PUBLIC, handler=_refuser(code, headers), summary=code, group="none", reads=False)
 
 
 def _refuser(code: str, headers: dict[str, str]) -> Handler:

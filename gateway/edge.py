@@ -106,7 +106,7 @@ class Edge:
         if route.keyed and not _KEY.match(headers.get("idempotency-key", "")):
             raise ProblemError("idempotency-key-missing", "1 to 255 visible ASCII characters, the same in every repetition of the request")
         with self._admission.enter() as hold:
-            body = await read_body(receive, headers, is_here=BODY_HERE in scope, limit=self._limits.body_bytes, seconds=self._limits.body_seconds, hold=hold)
+            body = await self._read(route, headers, scope, receive, hold)
             exchange.received = len(body)
             call = _call(exchange, headers, scope, body, accept)
             answer = await route.handler(call)
@@ -115,6 +115,12 @@ class Edge:
                 exchange.sent = await send_stream(answer, exchange.request_id, receive, send)
                 return
             await self._send(exchange, answer, accept, hold, send)
+
+    async def _read(self, route: Route, headers: Headers, scope: Scope, receive: Receive, hold: Hold) -> bytes:
+        if not route.reads:
+            return b""
+        limits = self._limits
+        return await read_body(receive, headers, is_here=BODY_HERE in scope, limit=limits.body_bytes, seconds=limits.body_seconds, hold=hold)
 
     async def _send(self, exchange: Exchange, answer: Answer, accept: str, hold: Hold, send: Send) -> None:
         content, content_type = (answer.body, answer.content_type) if isinstance(answer.body, bytes) else (b"", "")
@@ -191,7 +197,7 @@ def _call(exchange: Exchange, headers: Headers, scope: Scope, body: bytes, accep
 
 def _query(route: Route, raw: bytes) -> dict[str, str]:
     """Read the query; a misspelt parameter is refused, or its default would be taken in silence."""
-    if not raw:
+    if not raw or not route.reads:
         return {}
     try:
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=32)

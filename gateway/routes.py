@@ -53,6 +53,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     problems: Sequence[str] = ()
     """Codes that callers of this operation should expect beside those of every operation."""
     parameters: Sequence[Parameter] = ()
+    reads: bool = True
+    """Whether query and body are looked at; answers that refuse the path or the method need neither."""
     keyed: bool = False
     """Whether an ``Idempotency-Key`` is required."""
 

@@ -99,7 +99,7 @@ async def test_everything_else_wants_a_token(anybody: Client) -> None:
 async def test_unknown_paths_and_methods_are_problems(anybody: Client) -> None:
     """404 and 405 are problem documents too, and 405 says what is allowed."""
     assert (await anybody.ask("GET", "/v2/grids")).code == "not-found"
-    got = await anybody.ask("PATCH", "/v1/grids")
+    got = await anybody.ask("PATCH", "/v1/grids?colour=red", data=b"{")
     assert (got.status, got.code, got.headers["Allow"]) == (405, "method-not-allowed", "GET, HEAD")
 
 
