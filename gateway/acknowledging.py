@@ -20,6 +20,7 @@ __all__ = ["Acknowledger"]
 _PAUSE: Final = 0.2
 _REPEAT: Final = 2.0
 _REPEATS: Final = 15
+_TOUCH_SECONDS: Final = 20.0
 
 
 class _Wanted:
@@ -54,6 +55,7 @@ class Acknowledger:
         """A client came with this cursor: it has everything before it."""
         sid = reader.session.sid
         if _shown(reader, cursor):
+            self._touch(reader, cursor)
             return
         wanted = self._wanted.get(sid)
         if wanted is None:
@@ -64,6 +66,15 @@ class Acknowledger:
             self._send(sid, wanted)
         else:
             self._later(sid, wanted, due)
+
+    def _touch(self, reader: Reader, cursor: Cursor) -> None:
+        """A client that only waits says nothing new, but its session must not look like one that nobody uses."""
+        now = asyncio.get_running_loop().time()
+        if now - reader.touched_at < _TOUCH_SECONDS:
+            return
+        reader.touched_at = now
+        message = Acknowledge(sid=reader.session.sid, num=cursor.num, nonce=cursor.nonce, next=cursor.next, at=cursor.at)
+        self._spawn(self._publish(reader.session, message, reader.fold.worker))
 
     def tell_ahead(self, session: SessionId, cursor: Cursor) -> None:
         """A cursor is of an epoch that the journal does not have: the owner has to begin a higher one (L4)."""

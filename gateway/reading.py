@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -61,6 +62,8 @@ class Reader:
         self.bytes = 0
         self.pins = 0
         self.used_at = 0.0
+        self.touched_at = -math.inf
+        """When the session's owner was last told that somebody waits here."""
         self.failure: Exception | None = None
         self._broker = broker
         self._room = room

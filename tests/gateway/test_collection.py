@@ -100,6 +100,16 @@ async def test_acknowledgements_reach_the_owner(client: Client, owner: ScriptedO
     assert len(owner.session.acks) <= 3
 
 
+async def test_a_client_that_only_waits_keeps_its_session_alive(client: Client, owner: ScriptedOwner) -> None:
+    """A poll from the start acknowledges nothing, and the owner still hears that somebody waits."""
+    session = await client.session()
+    await client.fetch(session, wait=0)
+    await eventually(lambda: len(owner.session.acks) == 1, within=5)
+    await client.fetch(session, wait=0)
+
+    assert [ack.next for ack in owner.session.acks] == [1]
+
+
 async def test_acknowledgements_are_repeated_until_shown(client: Client, owner: ScriptedOwner) -> None:
     """An owner that did not hear hears it again, at most five times a second."""
     session = await client.session()
