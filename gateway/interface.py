@@ -78,7 +78,7 @@ class Operations(msgspec.Struct, frozen=True, kw_only=True):
 
 def interface(operations: Operations) -> Sequence[Route]:
     """Return every route of v1."""
-    return [*_hot(operations), *_connections(operations), *_sessions(operations), *_commands(operations)]
+    return [*_hot(operations), *_connections(operations), *_sessions(operations), *_session_changes(operations), *_commands(operations)]
 
 
 def _hot(operations: Operations) -> list[Route]:
@@ -212,6 +212,12 @@ def _sessions(operations: Operations) -> list[Route]:
             answer=SessionDescription,
             problems=("unknown-session",),
         ),
+    ]
+
+
+def _session_changes(operations: Operations) -> list[Route]:
+    """Closing a session and replacing its common data: verbs with POST twins."""
+    return [
         *_twins("DELETE", _SESSION, f"{_SESSION}/close", "closeSession", operations.administration.close, "Close a session", "sessions"),
         *(
             Route(
@@ -219,7 +225,7 @@ def _sessions(operations: Operations) -> list[Route]:
                 path=f"{_SESSION}/common-data",
                 operation=operation,
                 policy=Policy.CALLER,
-                handler=sessions.update,
+                handler=operations.sessions.update,
                 summary="Replace a session's common data",
                 group="sessions",
                 request=CommonDataRequest,
