@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from bridge.epoch import DoubtError, Epoch
-from bridge.events import Asked, Delivered, DrainAsked
+from bridge.events import Asked, Delivered, DrainAsked, Read, ViewLost
 from bridge.lanewatch import LaneWatch
+from bridge.reading import watch_journal
 from bridge.session import OwnedSession, Stage
 from bridge.summary import summarise
 from broker.journal.view import JournalView, NotProvenError
@@ -20,6 +21,8 @@ from schemas.symphony import CloseFlags
 __all__ = ["Ending", "SessionEndedError"]
 
 _PAUSE: Final = 0.05
+_LOOK_SECONDS: Final = 1.0
+"""How often an ending session looks whether its channel is still there."""
 
 
 class SessionEndedError(Exception):
@@ -107,7 +110,7 @@ class Ending:
         if not await self._wait_until_safe(view, watch):
             return
         if session.fold.refused is None or session.fold.refused.code != "lane-busy":
-            await self._empty_lane()
+            await self._empty_lane(watch)
             if not watch.occupied:
                 await session.tools.free.put(session.claim.lane)
         await session.channel.ack_claim()
@@ -116,29 +119,37 @@ class Ending:
         """False: this owner has to leave before; a successor finds the last record and goes on here."""
         session = self._session
         end = session.loop.time() + session.settings.ack_delay
-        while (left := end - session.loop.time()) > 0:
-            for step in await view.read(min(left, 1.0)):
-                watch.saw(step.record)
-            self._answer_events()
-            if not session.channel.alive or session.draining_since is not None:
-                return False
+        reader = session.beside(watch_journal(view, session.inbox.put))
+        try:
+            while (left := end - session.loop.time()) > 0:
+                await session.inbox.wait(min(left, _LOOK_SECONDS))
+                self._answer_events(watch)
+                if not session.channel.alive or session.draining_since is not None:
+                    return False
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
         try:
             await view.prove()
         except NotProvenError as exc:
             raise DoubtError("the session's last record was lost") from exc
         return True
 
-    async def _empty_lane(self) -> None:
+    async def _empty_lane(self, watch: LaneWatch) -> None:
         """Nobody publishes inputs after the last record: take out what still lies there."""
         session = self._session
         for held in session.holding:
             session.channel.ack(held.tag)
         await session.consume()
-        while session.channel.alive and (self._answer_events() or await session.channel.count(session.input_queue)):  # noqa: ASYNC110 - the count tells nobody when it changes
+        while session.channel.alive and (self._answer_events(watch) or await session.channel.count(session.input_queue)):  # noqa: ASYNC110 - the count tells nobody when it changes
             await asyncio.sleep(_PAUSE)
 
-    def _answer_events(self) -> bool:
-        """Answer who asks, take inputs out of the lane; whether there were any."""
+    def _answer_events(self, watch: LaneWatch) -> bool:
+        """Answer who asks, take inputs out of the lane; whether there were any.
+
+        Raises:
+            DoubtError: The journal's reader was lost.
+        """
         session, found = self._session, False
         while (event := session.inbox.pop()) is not None:
             match event:
@@ -149,6 +160,11 @@ class Ending:
                     found = True
                 case DrainAsked():
                     session.draining_since = session.loop.time()
+                case Read(steps):
+                    for step in steps:
+                        watch.saw(step.record)
+                case ViewLost(error):
+                    raise DoubtError(f"the journal's reader was lost: {error}")
                 case _:
                     pass
         return found

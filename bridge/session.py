@@ -182,9 +182,14 @@ class OwnedSession:
             except BrokerError as exc:
                 self.inbox.put(PublishFailed(exc, self.epoch.num if self.epoch is not None else 0))
 
-        task = self._tasks.create_task(guarded())
+        self.beside(guarded()).set_name("beside an owner")
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that tells its own failures beside the owner, within its life."""
+        task = self._tasks.create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+        return task
 
     async def watch_channel(self) -> None:
         """Tell when the channel is gone."""
