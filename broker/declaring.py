@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 from aio_pika.abc import AbstractChannel
 
-from broker.errors import BrokerUnavailableError, NotDeclaredError, broker_errors
+from broker.errors import BrokerUnavailableError, NotDeclaredError, UnconfirmedError, broker_errors
 from broker.lanes import FreeLanes
 from broker.link import Broker
 from broker.publishing import Publisher
@@ -21,6 +22,9 @@ __all__ = ["SetupReport", "declare", "disk_needed", "disk_problem"]
 
 _CHANNELS: Final = 8
 _CHANNEL_WITHIN: Final = 10.0
+_START_SECONDS: Final = 30.0
+_START_PAUSE: Final = 0.5
+_ATTEMPTS: Final = 6
 _DISK_SHARE: Final = 0.8
 _SEED_KIND: Final = "seed"
 
@@ -50,7 +54,7 @@ async def declare(broker: Broker, topology: ClusterTopology, *, progress: Callab
         BrokerUnavailableError: The broker is away, or refuses: an object of the same name exists with other arguments, or the user may
             not make it.
     """
-    async with Publisher(link=broker.publishing, deadline=30.0) as publisher:
+    async with Publisher(link=broker.publishing) as publisher:
         setup = _Setup(broker, topology, publisher)
         await setup.declare_base()
         new = await setup.declare_lanes(progress or (lambda _: None))
@@ -73,11 +77,11 @@ class _Setup:
         for exchange in (*exchanges, self._topology.exchange):
             await _declare_exchange(channel, exchange)
         for queue in queues:
-            await _declare_queue(channel, queue)
+            channel = await self._declare_queue(channel, queue)
         for binding in bindings:
             await _bind(channel, binding)
         for queue, binding in self._topology.base_pairs():
-            await _declare_queue(channel, queue)
+            channel = await self._declare_queue(channel, queue)
             await _bind(channel, binding)
         await _close(channel)
 
@@ -90,7 +94,7 @@ class _Setup:
             channel = await self._channel()
             for lane in lanes:
                 new = not await self._has_journal(lane)
-                await self._declare_lane(channel, lane)
+                channel = await self._declare_lane(channel, lane)
                 if new:
                     await self._open_lane(lane)
                 made.append(new)
@@ -101,26 +105,51 @@ class _Setup:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(_CHANNELS, self._topology.lanes)):
                     group.create_task(work(lanes))
-        except* BrokerUnavailableError as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as errors:
+            refused = next((error for error in errors.exceptions if isinstance(error, BrokerUnavailableError)), None)
+            if refused is None:
+                raise
+            raise refused from None
         return sum(made)
 
-    async def _declare_lane(self, channel: AbstractChannel, lane: int) -> None:
+    async def _declare_lane(self, channel: AbstractChannel, lane: int) -> AbstractChannel:
         topology = self._topology
         for queue, key in ((topology.lane_input(lane), topology.input_key(lane)), (topology.lane_journal(lane), topology.journal_key(lane))):
-            await _declare_queue(channel, queue)
+            channel = await self._declare_queue(channel, queue)
             await _bind(channel, Binding(exchange=topology.exchange.name, queue=queue.name, key=key))
+        return channel
+
+    async def _declare_queue(self, channel: AbstractChannel, queue: Queue) -> AbstractChannel:
+        """Declare a queue; return the channel to go on with.
+
+        A node that has just started answers 404 ("down or inaccessible") for streams whose leader is still being chosen, and closes the channel.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _START_SECONDS
+        while True:
+            try:
+                with broker_errors(f"declaring queue {queue.name}"):
+                    await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+            except NotDeclaredError:
+                if loop.time() > end:
+                    raise
+                await asyncio.sleep(_START_PAUSE)
+                channel = await self._channel()
+            else:
+                return channel
 
     async def _open_lane(self, lane: int) -> None:
         """Seed the journal, so that it is never empty again, and offer the lane."""
-        await self._publisher.publish(
-            exchange=self._topology.exchange.name,
-            key=self._topology.journal_key(lane),
-            body=b"",
-            headers={"v": FORMAT, "kind": _SEED_KIND},
-            message_id=f"{_SEED_KIND}:{secrets.token_hex(8)}",
+        await _insist(
+            lambda: self._publisher.publish(
+                exchange=self._topology.exchange.name,
+                key=self._topology.journal_key(lane),
+                body=b"",
+                headers={"v": FORMAT, "kind": _SEED_KIND},
+                message_id=f"{_SEED_KIND}:{secrets.token_hex(8)}",
+            )
         )
-        await self._tokens.put(lane)
+        await _insist(lambda: self._tokens.put(lane))
 
     async def _has_journal(self, lane: int) -> bool:
         """Ask on a channel of its own: the broker closes one that asks for what is not there."""
@@ -137,14 +166,21 @@ class _Setup:
         return await self._broker.consuming.declaring_channel(within=_CHANNEL_WITHIN)
 
 
+async def _insist(publish: Callable[[], Awaitable[None]]) -> None:
+    """Publish until it is confirmed: a stream that two set-ups make at once may swallow what comes first, and one seed or token too many is harmless.
+
+    Raises:
+        BrokerError: Not within some attempts.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(UnconfirmedError):
+            return await publish()
+    return await publish()
+
+
 async def _declare_exchange(channel: AbstractChannel, exchange: Exchange) -> None:
     with broker_errors(f"declaring exchange {exchange.name}"):
         await channel.declare_exchange(exchange.name, exchange.kind.value, durable=True)
-
-
-async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
-    with broker_errors(f"declaring queue {queue.name}"):
-        await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
 
 
 async def _bind(channel: AbstractChannel, binding: Binding) -> None:
