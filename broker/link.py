@@ -51,7 +51,7 @@ class BrokerLink:
         self._tls: ssl.SSLContext | None = None
         # Every process begins at a node of its own choice: the load spreads without anybody planning it.
         self._node = random.randrange(len(settings.urls))  # noqa: S311 - spreads load, guards nothing
-        self._declared = 0
+        self._number = 0
         self._background = Background()
 
     async def __aenter__(self) -> Self:
@@ -116,7 +116,7 @@ class BrokerLink:
                     async with asyncio.timeout_at(end):
                         # The broker answers nothing on a blocked connection: without this wait the request would lie there and open later.
                         await connection.ready()
-                        number = _free_number(connection)
+                        number = self._next_number(connection)
                         channel = await connection.channel(number, publisher_confirms=confirms, on_return_raises=confirms)
             except BrokerUnavailableError:
                 if not connection.is_closed or asyncio.get_running_loop().time() >= end:
@@ -140,27 +140,32 @@ class BrokerLink:
             raise BrokerUnavailableError("the connection was lost")
         with broker_errors(f"opening a channel on {self._name}"):
             async with asyncio.timeout(within):
-                channel = opened.channel(self._declaring_number(opened), publisher_confirms=False)
+                channel = opened.channel(self._next_number(_underlay(opened)), publisher_confirms=False)
                 await channel.initialize()
         return channel
 
-    def _declaring_number(self, opened: aio_pika.Connection) -> int:
-        """Return a channel number from the upper half that was not in use for long.
+    def _next_number(self, connection: aiormq.Connection) -> int:
+        """Return the free channel number whose last use lies longest back.
 
-        A look for a queue that is missing costs its channel, and the broker ends the whole connection when a number comes again before it has
-        seen the old channel's end.
+        aiormq counts upwards, beyond what the broker agreed to while channels come and go, and the broker answers one channel too many with the
+        end of the whole connection. So it does when a number comes again before it has seen the end of the number's last channel, which it had
+        closed itself: a question for a queue that is missing costs the channel.
         """
-        most = _underlay(opened).connection_tune.channel_max or _MOST_CHANNELS
-        self._declared += 1
-        return most - self._declared % (most // 2)
+        most = connection.connection_tune.channel_max or _MOST_CHANNELS
+        for step in range(most):
+            number = (self._number + step) % most + 1
+            if number not in connection.channels:
+                self._number = number
+                return number
+        raise BrokerUnavailableError(f"all {most} channels of the connection are in use")
 
     async def move_on(self) -> None:
         """Leave this node for the next one, when there is another: this one cannot serve what was asked (no replica of a stream)."""
-        connection = self._connection
-        if connection is None or len(self._settings.urls) == 1:
+        opened, connection = self._opened, self._connection
+        if opened is None or connection is None or len(self._settings.urls) == 1:
             return
         _log.warning("leaving a broker node", link=self._name, node=_place(connection.url))
-        await _close(connection)
+        await _close(opened)
 
     async def _supervise(self) -> None:
         failures = 0
@@ -175,7 +180,7 @@ class BrokerLink:
             await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10))))  # noqa: S311 - as above
 
     async def _connect(self) -> aio_pika.Connection | None:
-        place = ""
+        place, opened = "", None
         try:
             url = await self._url()
             place = _place(url)
@@ -192,6 +197,8 @@ class BrokerLink:
             _log.warning("broker node refused", link=self._name, node=place, reason=f"{type(exc).__name__}: {exc}"[:300])
         else:
             return opened
+        if opened is not None:
+            await _close(opened)
         return None
 
     async def _hold(self, opened: aio_pika.Connection) -> float:
@@ -207,7 +214,7 @@ class BrokerLink:
         finally:
             self._opened = self._connection = None
             self._up.clear()
-            await _close(connection)
+            await _close(opened)
         _log.warning("broker connection lost", link=self._name, node=_place(connection.url))
         return loop.time() - born
 
@@ -231,19 +238,6 @@ def _underlay(opened: aio_pika.Connection) -> aiormq.Connection:
     return connection
 
 
-def _free_number(connection: aiormq.Connection) -> int:
-    """Return the lowest channel number that is free.
-
-    aiormq counts upwards, beyond what the broker agreed to while channels come and go; and the broker answers one channel too many with
-    the end of the whole connection.
-    """
-    most = connection.connection_tune.channel_max or _MOST_CHANNELS
-    for number in range(1, most + 1):
-        if number not in connection.channels:
-            return number
-    raise BrokerUnavailableError(f"all {most} channels of the connection are in use")
-
-
 def _is_ready(connection: aiormq.Connection) -> bool:
     """Ask aiormq, which keeps this to itself, whether its ``ready`` would have to wait."""
     waiting = connection.ready()
@@ -255,11 +249,14 @@ def _is_ready(connection: aiormq.Connection) -> bool:
     return False
 
 
-async def _close(connection: aiormq.Connection) -> None:
+async def _close(opened: aio_pika.Connection) -> None:
     """Close without waiting for a peer that does not answer."""
     with suppress(BrokerUnavailableError), broker_errors("closing a connection"):
         async with asyncio.timeout(_CLOSE_WITHIN):
-            await connection.close()
+            await opened.close()
+    if not opened.is_closed:
+        # aio-pika has let go of the transport already; until it is told again it would try to close once more when it is collected.
+        await opened.close()
 
 
 class Broker:

@@ -15,16 +15,21 @@ from schemas.topology import ClusterTopology
 pytestmark = pytest.mark.broker
 
 
-async def test_channel_numbers_are_used_again(broker: Broker) -> None:
-    """While channels come and go, numbers stay low: the broker ends a connection that goes beyond what was agreed."""
+async def test_channel_numbers_come_again_as_late_as_can_be(broker: Broker) -> None:
+    """A number is used again only after all others, within what was agreed: the broker ends a connection that is too quick or goes beyond."""
     lasting = HeldChannel(await broker.consuming.channel(within=5))
-    numbers = set[int]()
-    for _ in range(20):
+    connection = broker.consuming._connection
+    assert connection is not None
+    most = connection.connection_tune.channel_max
+    numbers = list[int]()
+    for skipped in (0, 0, most - 4, 0, 0):
+        broker.consuming._number += skipped
         passing = HeldChannel(await broker.consuming.channel(within=5))
-        numbers.add(passing.raw.number)
+        numbers.append(passing.raw.number)
         await passing.aclose()
 
-    assert numbers == {2}
+    assert lasting.raw.number == 1
+    assert numbers == [2, 3, most, 2, 3]
     await lasting.aclose()
 
 
