@@ -98,7 +98,13 @@ class Inquiry:
                     application_name=session.application,
                     priority=fold.controls.priority,
                     native_id=fold.native_id,
-                    tasks=TaskCounts(done=fold.next - 1 - fold.failed - fold.cancelled, error=fold.failed, canceled=fold.cancelled),
+                    # Without the owner nobody knows what is still waiting: at least what has an output was received.
+                    tasks=TaskCounts(
+                        received=fold.next - 1,
+                        done=fold.next - 1 - fold.failed - fold.cancelled,
+                        error=fold.failed,
+                        canceled=fold.cancelled,
+                    ),
                     acknowledged=fold.acked - 1,
                     last_sequence=fold.next - 1,
                 )
