@@ -75,7 +75,6 @@ class Intake:
         """What was in hand when the epoch began; while there is any, each task is looked up."""
         self._leftovers: list[Held] = []
         self._clearing = False
-        self.received = 0
 
     def begin(self, fold: Fold, epoch: Epoch) -> bool:
         """Go on in a new epoch: what is done, running or in hand is attached to.
@@ -197,7 +196,6 @@ class Intake:
         return True
 
     def _start(self, held: Held, task: bytes, of: int, task_input: TaskInput, refusal: _Refusal | None) -> None:
-        self.received += 1
         self._holding.wait(held, task)
         self._tags[task] = (of, task_input.tag)
         reason = refusal(task, task_input.tag) if refusal is not None else None
